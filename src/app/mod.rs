@@ -1,0 +1,3 @@
+//! What takes more than one query. No HTTP and no SQL here.
+
+pub mod voice;

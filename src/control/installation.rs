@@ -1,0 +1,47 @@
+//! Which installation this control database belongs to.
+
+use sqlx::Row as _;
+
+use super::{Change, Control, ControlError};
+use crate::id::Prefix;
+
+/// What holds for the whole installation and changes rarely; the server reads it once, when it starts.
+#[derive(Debug, Clone)]
+pub struct Installation {
+    /// Before every role and database name on every cluster.
+    pub prefix: Prefix,
+    /// The `iss` of service tokens.
+    pub token_issuer: String,
+    /// The `aud` of service tokens.
+    pub token_audience: String,
+}
+
+/// Reads the one row; `None` before `init`.
+pub async fn get(control: &Control) -> Result<Option<Installation>, ControlError> {
+    let row = sqlx::query("select prefix, token_issuer, token_audience from installation")
+        .fetch_optional(control.pool())
+        .await?;
+    row.map(|row| {
+        Ok(Installation {
+            prefix: row.try_get::<String, _>(0)?.parse()?,
+            token_issuer: row.try_get(1)?,
+            token_audience: row.try_get(2)?,
+        })
+    })
+    .transpose()
+}
+
+/// Writes the one row. A second call with the same prefix changes nothing.
+pub async fn create(change: &mut Change, prefix: &Prefix) -> Result<(), ControlError> {
+    sqlx::query("insert into installation (prefix) values ($1) on conflict do nothing")
+        .bind(prefix.as_str())
+        .execute(change.conn())
+        .await?;
+    change.record("installation.create", None, serde_json::json!({ "prefix": prefix.as_str() })).await
+}
+
+/// What callers of a suspended tenant hear.
+pub async fn suspended_sentence(control: &Control) -> Result<Option<String>, ControlError> {
+    let sql = "select value from platform_settings where name = 'suspended_sentence'";
+    Ok(sqlx::query_scalar(sql).fetch_optional(control.pool()).await?)
+}

@@ -1,0 +1,114 @@
+//! Where each tenant lives now, and how to log in there.
+
+use sqlx::Row as _;
+
+use super::clusters::{self, Address, ClusterId, Isolation};
+use super::tenants::State;
+use super::{Change, Control, ControlError};
+use crate::id::{Region, TenantId};
+use crate::vault::{LoginPassword, Sealed, WrappedKey};
+
+/// All that the router needs to open a tenant, in one query.
+pub struct Route {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Where it stands.
+    pub state: State,
+    /// Default region of its callers' numbers.
+    pub region: Region,
+    /// Counts placement and credential changes.
+    pub generation: i64,
+    /// Matches the identity row in its schema.
+    pub epoch: i32,
+    /// The cluster it lives on.
+    pub cluster: ClusterId,
+    /// Where that listens.
+    pub address: Address,
+    /// What all instances together may hold open there.
+    pub connection_budget: u32,
+    /// Its database.
+    pub database: String,
+    /// Its schema.
+    pub schema: String,
+    /// The login role to use.
+    pub login: String,
+    /// That role's password.
+    pub password: Sealed<LoginPassword>,
+    /// The key that opens the password.
+    pub data_key: WrappedKey,
+}
+
+/// The route of a tenant in whatever state; `None` for an id that was never given.
+pub async fn route(control: &Control, tenant: TenantId) -> Result<Option<Route>, ControlError> {
+    let sql = "select t.state, t.region, p.generation, p.epoch, p.cluster_id, c.host, c.port, c.tls, c.tls_ca,
+                      c.connection_budget, p.database, p.schema, p.login, p.sealed_password, k.version, k.wrapped
+               from tenants t
+               join placements p on p.tenant_id = t.id
+               join clusters c on c.id = p.cluster_id
+               join lateral (select version, wrapped from data_keys where tenant_id = t.id and ring = 'server'
+                             order by version desc limit 1) k on true
+               where t.id = $1";
+    let Some(row) = sqlx::query(sql).bind(tenant.get()).fetch_optional(control.pool()).await? else { return Ok(None) };
+    Ok(Some(Route {
+        tenant,
+        state: row.try_get::<String, _>("state")?.parse()?,
+        region: row.try_get::<String, _>("region")?.parse()?,
+        generation: row.try_get("generation")?,
+        epoch: row.try_get("epoch")?,
+        cluster: ClusterId(row.try_get("cluster_id")?),
+        address: clusters::address(&row)?,
+        connection_budget: u32::try_from(row.try_get::<i32, _>("connection_budget")?).unwrap_or(1),
+        database: row.try_get("database")?,
+        schema: row.try_get("schema")?,
+        login: row.try_get("login")?,
+        password: Sealed::from_stored(row.try_get("sealed_password")?),
+        data_key: super::keys::wrapped(&row)?,
+    }))
+}
+
+/// The first placement of a tenant that is being made.
+pub struct NewPlacement<'a> {
+    /// Which cluster.
+    pub cluster: ClusterId,
+    /// Schema or database.
+    pub isolation: Isolation,
+    /// The database's name.
+    pub database: &'a str,
+    /// The schema's name.
+    pub schema: &'a str,
+    /// The first login.
+    pub login: &'a str,
+    /// Its password.
+    pub password: &'a Sealed<LoginPassword>,
+}
+
+/// Reserves the placement. Generation and epoch begin at 1.
+pub async fn create(change: &mut Change, tenant: TenantId, new: &NewPlacement<'_>) -> Result<(), ControlError> {
+    let sql = "insert into placements (tenant_id, cluster_id, isolation, database, schema, login, sealed_password)
+               values ($1, $2, $3, $4, $5, $6, $7)";
+    sqlx::query(sql)
+        .bind(tenant.get())
+        .bind(new.cluster.0)
+        .bind(new.isolation.as_str())
+        .bind(new.database)
+        .bind(new.schema)
+        .bind(new.login)
+        .bind(new.password.as_bytes())
+        .execute(change.conn())
+        .await?;
+    let detail = serde_json::json!({ "isolation": new.isolation, "database": new.database, "schema": new.schema });
+    change.record("placement.create", Some(tenant), detail).await
+}
+
+/// Which of these tenants have moved past the generation or left the state that an instance has cached.
+pub async fn generations(control: &Control, tenants: &[TenantId]) -> Result<Vec<(TenantId, i64, State)>, ControlError> {
+    let ids: Vec<i32> = tenants.iter().map(|id| id.get()).collect();
+    let sql = "select t.id, p.generation, t.state from tenants t join placements p on p.tenant_id = t.id where t.id = any($1)";
+    let rows = sqlx::query(sql).bind(ids).fetch_all(control.pool()).await?;
+    rows.iter()
+        .map(|row| {
+            let state: String = row.try_get(2)?;
+            Ok((row.try_get::<i32, _>(0)?.try_into()?, row.try_get(1)?, state.parse()?))
+        })
+        .collect()
+}

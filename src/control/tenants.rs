@@ -1,0 +1,190 @@
+//! Which businesses exist, and in what state.
+
+use sqlx::Row as _;
+use sqlx::postgres::PgRow;
+
+use super::clusters::{ClusterId, Isolation};
+use super::{Change, Control, ControlError};
+use crate::id::{Region, TenantId};
+
+/// Where a tenant stands. Only the transitions of [`State::may_become`] are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Reserved; its schema or database is being made.
+    Provisioning,
+    /// Serving.
+    Active,
+    /// Blocked in Postgres itself; nothing is lost.
+    Suspended,
+    /// Blocked for good and kept; only erasure destroys.
+    Deleted,
+}
+
+impl State {
+    /// As stored.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Provisioning => "provisioning",
+            Self::Active => "active",
+            Self::Suspended => "suspended",
+            Self::Deleted => "deleted",
+        }
+    }
+
+    /// Whether the step is one that exists. Staying is always allowed, so that a step can be run again.
+    pub fn may_become(self, next: Self) -> bool {
+        use State::{Active, Deleted, Provisioning, Suspended};
+        self == next
+            || matches!((self, next), (Provisioning, Active) | (Active, Suspended) | (Suspended, Active))
+            || matches!((self, next), (Provisioning | Active | Suspended, Deleted))
+    }
+}
+
+impl std::str::FromStr for State {
+    type Err = ControlError;
+    fn from_str(s: &str) -> Result<Self, ControlError> {
+        [Self::Provisioning, Self::Active, Self::Suspended, Self::Deleted]
+            .into_iter()
+            .find(|state| state.as_str() == s)
+            .ok_or_else(|| ControlError::Unknown(format!("tenant state {s}")))
+    }
+}
+
+/// One business, with where it lives.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Tenant {
+    /// Its id.
+    #[serde(rename = "customer_id")]
+    pub id: TenantId,
+    /// The operator's handle for it.
+    pub name: String,
+    /// Default region of local phone numbers.
+    #[serde(serialize_with = "as_text")]
+    pub region: Region,
+    /// Where it stands.
+    pub state: State,
+    /// Why, if an operator said so.
+    pub state_reason: String,
+    /// How it is kept apart.
+    pub isolation: Isolation,
+    /// The cluster's name.
+    pub cluster: String,
+    #[serde(skip)]
+    pub(crate) cluster_id: ClusterId,
+    /// Its database on that cluster.
+    pub database: String,
+    /// Its schema in that database.
+    pub schema: String,
+    /// The login that is in use now.
+    pub login_role: String,
+    /// Counts placement and credential changes.
+    pub generation: i64,
+}
+
+impl Tenant {
+    /// The cluster it lives on.
+    pub fn cluster_id(&self) -> ClusterId {
+        self.cluster_id
+    }
+}
+
+fn as_text<S: serde::Serializer>(value: &impl std::fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
+const SELECT: &str = "select t.id, t.name, t.region, t.state, t.state_reason, p.isolation, c.name as cluster, c.id as cluster_id,
+                             p.database, p.schema, p.login, p.generation
+                      from tenants t join placements p on p.tenant_id = t.id join clusters c on c.id = p.cluster_id";
+
+fn from_row(row: &PgRow) -> Result<Tenant, ControlError> {
+    Ok(Tenant {
+        id: row.try_get::<i32, _>("id")?.try_into()?,
+        name: row.try_get("name")?,
+        region: row.try_get::<String, _>("region")?.parse()?,
+        state: row.try_get::<String, _>("state")?.parse()?,
+        state_reason: row.try_get("state_reason")?,
+        isolation: row.try_get::<String, _>("isolation")?.parse()?,
+        cluster: row.try_get("cluster")?,
+        cluster_id: ClusterId(row.try_get("cluster_id")?),
+        database: row.try_get("database")?,
+        schema: row.try_get("schema")?,
+        login_role: row.try_get("login")?,
+        generation: row.try_get("generation")?,
+    })
+}
+
+/// All tenants by id, deleted ones too.
+pub async fn list(control: &Control) -> Result<Vec<Tenant>, ControlError> {
+    let sql = sqlx::AssertSqlSafe(format!("{SELECT} order by t.id"));
+    sqlx::query(sql).fetch_all(control.pool()).await?.iter().map(from_row).collect()
+}
+
+/// The tenant of that id.
+pub async fn get(control: &Control, id: TenantId) -> Result<Option<Tenant>, ControlError> {
+    let sql = sqlx::AssertSqlSafe(format!("{SELECT} where t.id = $1"));
+    sqlx::query(sql).bind(id.get()).fetch_optional(control.pool()).await?.as_ref().map(from_row).transpose()
+}
+
+/// The tenant of that name.
+pub async fn find(control: &Control, name: &str) -> Result<Option<Tenant>, ControlError> {
+    let sql = sqlx::AssertSqlSafe(format!("{SELECT} where t.name = $1"));
+    sqlx::query(sql).bind(name).fetch_optional(control.pool()).await?.as_ref().map(from_row).transpose()
+}
+
+/// Takes an id: the wanted one, or the next that was never used. Held until the change commits.
+pub async fn reserve(change: &mut Change, wanted: Option<TenantId>, name: &str, region: Region) -> Result<TenantId, ControlError> {
+    // One reservation at a time: the highest id ever used is read and passed by the same transaction.
+    sqlx::query("lock table tenants in share row exclusive mode").execute(change.conn()).await?;
+    let sql = "insert into tenants (id, name, region, state)
+               values (coalesce($1, (select coalesce(max(id), 0) + 1 from tenants)), $2, $3, 'provisioning')
+               on conflict do nothing returning id";
+    let id: Option<i32> = sqlx::query_scalar(sql)
+        .bind(wanted.map(TenantId::get))
+        .bind(name)
+        .bind(region.as_str())
+        .fetch_optional(change.conn())
+        .await?;
+    match id {
+        Some(id) => Ok(id.try_into()?),
+        None => Err(ControlError::Conflict(format!("the id or the name \"{name}\" is taken by another tenant"))),
+    }
+}
+
+/// Makes a legal transition and records it; an illegal one is refused and changes nothing.
+pub async fn transition(change: &mut Change, id: TenantId, next: State, reason: &str) -> Result<(), ControlError> {
+    let current: Option<String> = sqlx::query_scalar("select state from tenants where id = $1 for update")
+        .bind(id.get())
+        .fetch_optional(change.conn())
+        .await?;
+    let current: State = current.ok_or_else(|| ControlError::Conflict(format!("there is no tenant {id}")))?.parse()?;
+    if !current.may_become(next) {
+        let text = format!("tenant {id} is {} and cannot become {}", current.as_str(), next.as_str());
+        return Err(ControlError::Conflict(text));
+    }
+    sqlx::query("update tenants set state = $2, state_reason = $3 where id = $1")
+        .bind(id.get())
+        .bind(next.as_str())
+        .bind(reason)
+        .execute(change.conn())
+        .await?;
+    let detail = serde_json::json!({ "from": current.as_str(), "to": next.as_str(), "reason": reason });
+    change.record("tenant.transition", Some(id), detail).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::State::{self, Active, Deleted, Provisioning, Suspended};
+
+    #[test]
+    fn only_legal_transitions_are_made() {
+        let legal = [(Provisioning, Active), (Active, Suspended), (Suspended, Active)];
+        for from in [Provisioning, Active, Suspended, Deleted] {
+            for to in [Provisioning, Active, Suspended, Deleted] {
+                let expected = from == to || legal.contains(&(from, to)) || (to == Deleted);
+                assert_eq!(from.may_become(to), expected, "{from:?} to {to:?}");
+            }
+            assert_eq!(from.as_str().parse::<State>().unwrap(), from);
+        }
+    }
+}

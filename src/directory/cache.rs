@@ -1,0 +1,234 @@
+//! A bounded cache of one kind of thing, with the rules of the directory.
+//!
+//! Keys fall into shards, and each shard counts its invalidations. An entry carries the count that held when its load
+//! *began*, and is served only while the count is still that: so a load that raced with an invalidation is never seen,
+//! without locks on the way. An invalidation costs the few other entries of its shard one reload.
+
+use std::hash::{BuildHasher, Hash, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use moka::ops::compute::Op;
+
+use super::{DirectoryError, Staleness};
+use crate::clock::Clock;
+
+const SHARDS: usize = 4096;
+/// After a failed load, how long stale entries are served without asking again.
+const RETRY: Duration = Duration::from_secs(1);
+
+struct Entry<V> {
+    /// `None`: there is no such thing.
+    value: Option<Arc<V>>,
+    loaded_at: Duration,
+    shard_count: u64,
+}
+
+impl<V> Clone for Entry<V> {
+    fn clone(&self) -> Self {
+        Self { value: self.value.clone(), ..*self }
+    }
+}
+
+pub(super) struct Cache<K, V> {
+    entries: moka::future::Cache<K, Entry<V>>,
+    shards: Box<[AtomicU64]>,
+    hasher: RandomState,
+    clock: Clock,
+    keep: Staleness,
+    /// When control last failed to answer, in milliseconds of the clock; 0 for never.
+    failed_at_ms: AtomicU64,
+}
+
+impl<K: Hash + Eq + Clone + Send + Sync + 'static, V: Send + Sync + 'static> Cache<K, V> {
+    pub(super) fn new(capacity: u64, clock: &Clock, keep: Staleness) -> Self {
+        Self {
+            entries: moka::future::Cache::new(capacity),
+            shards: (0..SHARDS).map(|_| AtomicU64::new(0)).collect(),
+            hasher: RandomState::new(),
+            clock: clock.clone(),
+            keep,
+            failed_at_ms: AtomicU64::new(0),
+        }
+    }
+
+    /// The cached value, or what `load` says. Concurrent callers of one key share a load.
+    pub(super) async fn get<F, Fut>(&self, key: &K, load: F) -> Result<Option<Arc<V>>, DirectoryError>
+    where
+        F: FnOnce() -> Fut,
+        Fut: Future<Output = Result<Option<V>, DirectoryError>>,
+    {
+        if let Some(entry) = self.entries.get(key).await
+            && self.is_fresh(key, &entry)
+        {
+            return Ok(entry.value);
+        }
+        let compute = self.entries.entry_by_ref(key).and_try_compute_with(|found| async {
+            let found = found.map(moka::Entry::into_value);
+            if let Some(entry) = &found
+                && (self.is_fresh(key, entry) || (self.control_just_failed() && self.may_be_served_stale(key, entry)))
+            {
+                return Ok(Op::Nop);
+            }
+            let shard_count = self.shard(key).load(Ordering::Acquire);
+            match load().await {
+                Ok(value) => {
+                    self.failed_at_ms.store(0, Ordering::Relaxed);
+                    Ok(Op::Put(Entry { value: value.map(Arc::new), loaded_at: self.clock.elapsed(), shard_count }))
+                }
+                Err(error) => {
+                    self.note_failure();
+                    match found {
+                        Some(entry) if self.may_be_served_stale(key, &entry) => Ok(Op::Nop),
+                        _ => Err(error),
+                    }
+                }
+            }
+        });
+        Ok(compute.await?.into_entry().and_then(|entry| entry.into_value().value))
+    }
+
+    /// Makes the entry invisible, and any load of it that is under way.
+    pub(super) fn invalidate(&self, key: &K) {
+        self.shard(key).fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// The same, if there is a visible value of which `stale` is true; used by many callers at once for one cause.
+    pub(super) async fn invalidate_if(&self, key: &K, stale: impl FnOnce(&V) -> bool) {
+        let shard_count = self.shard(key).load(Ordering::Acquire);
+        let cached = self.entries.get(key).await.filter(|entry| entry.shard_count == shard_count).and_then(|e| e.value);
+        if cached.as_deref().is_some_and(stale) {
+            // Only the first of those who saw this count gets through; the others wait for its load.
+            let _ = self.shard(key).compare_exchange(shard_count, shard_count + 1, Ordering::AcqRel, Ordering::Relaxed);
+        }
+    }
+
+    /// Makes every entry invisible.
+    pub(super) fn invalidate_all(&self) {
+        for shard in &self.shards {
+            shard.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
+    /// Values that are cached and visible now.
+    pub(super) fn values(&self) -> Vec<Arc<V>> {
+        let visible = |(key, entry): (Arc<K>, Entry<V>)| if self.is_current(&key, &entry) { entry.value } else { None };
+        self.entries.iter().filter_map(visible).collect()
+    }
+
+    fn shard(&self, key: &K) -> &AtomicU64 {
+        let at = self.hasher.hash_one(key) % SHARDS as u64;
+        &self.shards[usize::try_from(at).unwrap_or(0)]
+    }
+
+    fn is_current(&self, key: &K, entry: &Entry<V>) -> bool {
+        entry.shard_count == self.shard(key).load(Ordering::Acquire)
+    }
+
+    fn is_fresh(&self, key: &K, entry: &Entry<V>) -> bool {
+        let limit = if entry.value.is_some() { self.keep.fresh } else { self.keep.absent };
+        self.is_current(key, entry) && self.age(entry) < limit
+    }
+
+    fn may_be_served_stale(&self, key: &K, entry: &Entry<V>) -> bool {
+        entry.value.is_some() && self.is_current(key, entry) && self.age(entry) < self.keep.window
+    }
+
+    fn age(&self, entry: &Entry<V>) -> Duration {
+        self.clock.elapsed().saturating_sub(entry.loaded_at)
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.clock.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn note_failure(&self) {
+        self.failed_at_ms.store(self.now_ms().max(1), Ordering::Relaxed);
+    }
+
+    fn control_just_failed(&self) -> bool {
+        let at = self.failed_at_ms.load(Ordering::Relaxed);
+        at != 0 && Duration::from_millis(self.now_ms().saturating_sub(at)) < RETRY
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+    use crate::control::ControlError;
+
+    fn cache() -> (Clock, Cache<String, u32>) {
+        let clock = Clock::system();
+        (clock.clone(), Cache::new(100, &clock, Staleness::default()))
+    }
+
+    fn away() -> DirectoryError {
+        ControlError::Unreachable(sqlx::Error::PoolTimedOut).into()
+    }
+
+    async fn get(cache: &Cache<String, u32>, answer: Result<Option<u32>, DirectoryError>) -> Result<Option<u32>, DirectoryError> {
+        cache.get(&"k".to_owned(), || async { answer }).await.map(|v| v.map(|v| *v))
+    }
+
+    #[tokio::test]
+    async fn a_good_entry_outlives_an_error_for_the_stale_window_only() {
+        let (clock, cache) = cache();
+        assert_eq!(get(&cache, Ok(Some(1))).await.unwrap(), Some(1));
+        clock.turn_forward(Duration::from_secs(61));
+        assert_eq!(get(&cache, Err(away())).await.unwrap(), Some(1));
+        clock.turn_forward(Duration::from_secs(540));
+        assert!(get(&cache, Err(away())).await.is_err());
+        assert_eq!(get(&cache, Ok(Some(2))).await.unwrap(), Some(2), "and comes back");
+    }
+
+    #[tokio::test]
+    async fn an_announced_change_is_never_served_again() {
+        let (_, cache) = cache();
+        assert_eq!(get(&cache, Ok(Some(1))).await.unwrap(), Some(1));
+        cache.invalidate(&"k".to_owned());
+        assert!(get(&cache, Err(away())).await.is_err(), "fails closed");
+        assert_eq!(get(&cache, Ok(Some(2))).await.unwrap(), Some(2));
+    }
+
+    #[tokio::test]
+    async fn absence_is_believed_for_thirty_seconds_and_never_stale() {
+        let (clock, cache) = cache();
+        assert_eq!(get(&cache, Ok(None)).await.unwrap(), None);
+        assert_eq!(get(&cache, Ok(Some(1))).await.unwrap(), None, "cached");
+        clock.turn_forward(Duration::from_secs(31));
+        assert!(get(&cache, Err(away())).await.is_err());
+        assert_eq!(get(&cache, Ok(Some(1))).await.unwrap(), Some(1));
+    }
+
+    #[tokio::test]
+    async fn a_load_that_raced_with_an_invalidation_is_not_kept() {
+        let (_, cache) = cache();
+        let key = "k".to_owned();
+        let raced = cache.get(&key, || async {
+            cache.invalidate(&key);
+            Ok(Some(1))
+        });
+        assert_eq!(raced.await.unwrap().as_deref(), Some(&1));
+        assert_eq!(get(&cache, Ok(Some(2))).await.unwrap(), Some(2));
+    }
+
+    #[tokio::test]
+    async fn many_callers_share_one_load() {
+        let (_, cache) = cache();
+        let loads = AtomicUsize::new(0);
+        let key = "k".to_owned();
+        let one = || {
+            cache.get(&key, || async {
+                loads.fetch_add(1, Ordering::Relaxed);
+                tokio::task::yield_now().await;
+                Ok(Some(1))
+            })
+        };
+        let (a, b, c) = tokio::join!(one(), one(), one());
+        assert!([a, b, c].iter().all(|v| v.as_ref().unwrap().as_deref() == Some(&1)));
+        assert_eq!(loads.load(Ordering::Relaxed), 1);
+    }
+}

@@ -1,0 +1,224 @@
+//! Cached reads of the control database, with what they seal already opened.
+//!
+//! | cache | key | stale at most | who invalidates |
+//! | --- | --- | --- | --- |
+//! | tenants | tenant id | 60 s, or the stale window while control is away | NOTIFY, the sweep of generations, a refused login |
+//! | numbers | kind and value | the same; 30 s when absent | NOTIFY, the mirror in the tenant's schema |
+//! | accounts | external id | the same | NOTIFY |
+//! | signing keys | kid | the same | NOTIFY |
+//! | suspended sentence | none | the same | NOTIFY |
+//!
+//! A good entry is not replaced by an error. An entry that was announced as changed is never served again, not even while
+//! the control database is away: that is failing closed.
+
+mod cache;
+mod watch;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::Clock;
+use crate::control::clusters::{Address, ClusterId};
+use crate::control::numbers::NumberRow;
+use crate::control::tenants::State;
+use crate::control::tokens::StoredKey;
+use crate::control::{self, Control, ControlError};
+use crate::id::{AccountSid, Region, TenantId};
+use crate::phone::Number;
+use crate::vault::{MasterRing, Scope, Secret, VaultError};
+
+use cache::Cache;
+pub use watch::watch;
+
+/// Why the directory has no answer.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum DirectoryError {
+    /// The control database is away and nothing cached may be served.
+    #[error("the control database cannot be asked: {0}")]
+    Control(Arc<ControlError>),
+    /// A secret does not open: the wrong ring, or a row that was tampered with.
+    #[error("a sealed value of {what} does not open: {error}")]
+    Vault {
+        /// Whose or which.
+        what: String,
+        /// What the vault said.
+        error: VaultError,
+    },
+}
+
+impl From<ControlError> for DirectoryError {
+    fn from(error: ControlError) -> Self {
+        Self::Control(Arc::new(error))
+    }
+}
+
+/// Everything needed to open connections to one tenant.
+pub struct Route {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Where it stands.
+    pub state: State,
+    /// Default region of its callers' numbers.
+    pub region: Region,
+    /// Counts placement and credential changes.
+    pub generation: i64,
+    /// What its identity row must say.
+    pub epoch: i32,
+    /// The cluster it lives on.
+    pub cluster: ClusterId,
+    /// Where that listens.
+    pub address: Address,
+    /// What all instances together may hold open there.
+    pub connection_budget: u32,
+    /// Its database.
+    pub database: String,
+    /// Its schema.
+    pub schema: String,
+    /// The login role.
+    pub login: String,
+    /// That role's password.
+    pub password: Secret,
+}
+
+/// A provider account with its opened token.
+pub struct Account {
+    /// Whose it is.
+    pub owner: Scope,
+    /// Signs its webhooks.
+    pub token: Secret,
+}
+
+/// What verifies tokens of one key id.
+pub enum VerifyingKey {
+    /// A shared secret.
+    Hs256(Secret),
+    /// An Ed25519 public key.
+    EdDsa(Vec<u8>),
+}
+
+/// How long things are kept.
+#[derive(Debug, Clone, Copy)]
+pub struct Staleness {
+    /// How long an entry is served without asking again.
+    pub fresh: Duration,
+    /// How long it is served while the control database is away.
+    pub window: Duration,
+    /// How long "there is no such thing" is believed.
+    pub absent: Duration,
+}
+
+impl Default for Staleness {
+    fn default() -> Self {
+        Self { fresh: Duration::from_secs(60), window: Duration::from_secs(600), absent: Duration::from_secs(30) }
+    }
+}
+
+/// The directory. One for a process, behind an [`Arc`].
+pub struct Directory {
+    control: Control,
+    ring: MasterRing,
+    tenants: Cache<TenantId, Route>,
+    numbers: Cache<Number, NumberRow>,
+    accounts: Cache<AccountSid, Account>,
+    keys: Cache<String, VerifyingKey>,
+    sentence: Cache<(), String>,
+}
+
+impl Directory {
+    /// An empty directory over a control database, opening secrets with `ring`.
+    pub fn new(control: Control, ring: MasterRing, clock: &Clock, keep: Staleness) -> Self {
+        Self {
+            control,
+            ring,
+            tenants: Cache::new(100_000, clock, keep),
+            numbers: Cache::new(200_000, clock, keep),
+            accounts: Cache::new(10_000, clock, keep),
+            keys: Cache::new(100, clock, keep),
+            sentence: Cache::new(1, clock, keep),
+        }
+    }
+
+    /// The control database below, for the few writes a server makes.
+    pub fn control(&self) -> &Control {
+        &self.control
+    }
+
+    /// How to reach a tenant, in whatever state it is; `None` if there is no such tenant.
+    pub async fn tenant(&self, id: TenantId) -> Result<Option<Arc<Route>>, DirectoryError> {
+        self.tenants.get(&id, || self.load_tenant(id)).await
+    }
+
+    /// Asks again, because Postgres refused what `seen` said. Concurrent callers share one question.
+    pub async fn tenant_after(&self, seen: &Route) -> Result<Option<Arc<Route>>, DirectoryError> {
+        self.tenants.invalidate_if(&seen.tenant, |current| current.generation <= seen.generation).await;
+        self.tenant(seen.tenant).await
+    }
+
+    /// Who answers a number; `None` for one that nobody has ever had.
+    pub async fn number(&self, number: &Number) -> Result<Option<Arc<NumberRow>>, DirectoryError> {
+        self.numbers.get(number, || async { Ok(control::numbers::get(&self.control, number).await?) }).await
+    }
+
+    /// Asks again, because the tenant's own schema says the number is not its.
+    pub async fn number_after(&self, seen: &NumberRow) -> Result<Option<Arc<NumberRow>>, DirectoryError> {
+        self.numbers.invalidate(&seen.number);
+        self.number(&seen.number).await
+    }
+
+    /// The account that a webhook claims to come from.
+    pub async fn account(&self, id: &AccountSid) -> Result<Option<Arc<Account>>, DirectoryError> {
+        self.accounts.get(id, || self.load_account(id)).await
+    }
+
+    /// What verifies tokens of a key id; `None` for an unknown or retired one.
+    pub async fn verifying_key(&self, kid: &str) -> Result<Option<Arc<VerifyingKey>>, DirectoryError> {
+        self.keys.get(&kid.to_owned(), || self.load_key(kid)).await
+    }
+
+    /// What callers of a suspended tenant hear.
+    pub async fn suspended_sentence(&self) -> Result<Option<Arc<String>>, DirectoryError> {
+        self.sentence.get(&(), || async { Ok(control::installation::suspended_sentence(&self.control).await?) }).await
+    }
+
+    async fn load_tenant(&self, id: TenantId) -> Result<Option<Route>, DirectoryError> {
+        let Some(row) = control::placements::route(&self.control, id).await? else { return Ok(None) };
+        let refused = |error| DirectoryError::Vault { what: format!("tenant {id}"), error };
+        let key = self.ring.unwrap_data_key(Scope::Tenant(id), &row.data_key).map_err(refused)?;
+        let password = key.open(&row.login, &row.password).map_err(refused)?;
+        Ok(Some(Route {
+            tenant: id,
+            state: row.state,
+            region: row.region,
+            generation: row.generation,
+            epoch: row.epoch,
+            cluster: row.cluster,
+            address: row.address,
+            connection_budget: row.connection_budget,
+            database: row.database,
+            schema: row.schema,
+            login: row.login,
+            password,
+        }))
+    }
+
+    async fn load_account(&self, id: &AccountSid) -> Result<Option<Account>, DirectoryError> {
+        let Some(row) = control::accounts::sealed(&self.control, id).await? else { return Ok(None) };
+        let refused = |error| DirectoryError::Vault { what: format!("account {id}"), error };
+        let key = self.ring.unwrap_data_key(row.owner, &row.data_key).map_err(refused)?;
+        let token = key.open(id.as_str(), &row.token).map_err(refused)?;
+        Ok(Some(Account { owner: row.owner, token }))
+    }
+
+    async fn load_key(&self, kid: &str) -> Result<Option<VerifyingKey>, DirectoryError> {
+        Ok(match control::tokens::active(&self.control, kid).await? {
+            None => None,
+            Some((StoredKey::EdDsa(public), _)) => Some(VerifyingKey::EdDsa(public)),
+            Some((StoredKey::Hs256(sealed), wrapped)) => {
+                let refused = |error| DirectoryError::Vault { what: format!("signing key {kid}"), error };
+                let wrapped = wrapped.ok_or(refused(VaultError::UnknownKey))?;
+                let key = self.ring.unwrap_data_key(Scope::Platform, &wrapped).map_err(refused)?;
+                Some(VerifyingKey::Hs256(key.open(kid, &sealed).map_err(refused)?))
+            }
+        })
+    }
+}

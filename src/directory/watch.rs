@@ -1,0 +1,89 @@
+//! Keeps the caches true: listens, and sweeps for what was missed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Directory;
+use crate::control::changes::{self, Listener, News};
+use crate::control::{self, Control, ControlError};
+use crate::id::{AccountSid, TenantId};
+use crate::phone::Number;
+
+const SWEEP: Duration = Duration::from_secs(30);
+const RECONNECT: Duration = Duration::from_millis(250);
+
+/// Listens until the process ends. `listening` is a pool of one connection, named so that pings wait for it.
+pub async fn watch(directory: Arc<Directory>, listening: Control, instance: String) {
+    loop {
+        match listen(&directory, &listening, &instance).await {
+            Ok(()) => return,
+            Err(error) => tracing::warn!(%error, "lost the news of the control database; serving what is cached"),
+        }
+        tokio::time::sleep(RECONNECT).await;
+    }
+}
+
+async fn listen(directory: &Directory, listening: &Control, instance: &str) -> Result<(), ControlError> {
+    let mut listener = Listener::open(listening).await?;
+    // Whatever changed while nobody listened was not announced to us.
+    directory.apply(&News::Everything);
+    tracing::info!("listening for changes");
+    let mut sweep = tokio::time::interval(SWEEP);
+    sweep.tick().await;
+    loop {
+        tokio::select! {
+            news = listener.next() => {
+                let news = news?;
+                directory.apply(&news);
+                if let News::Ping(ping) = news {
+                    changes::acknowledge(&directory.control, ping, instance).await?;
+                }
+            }
+            _ = sweep.tick() => directory.sweep().await?,
+        }
+    }
+}
+
+impl Directory {
+    /// Forgets what the news is about.
+    fn apply(&self, news: &News) {
+        match news {
+            News::Tenant(id) => {
+                if let Ok(id) = id.parse::<TenantId>() {
+                    self.tenants.invalidate(&id);
+                }
+            }
+            News::Number(kind, value) => {
+                if let Ok(number) = Number::from_parts(kind, value) {
+                    self.numbers.invalidate(&number);
+                }
+            }
+            News::Account(id) => {
+                if let Ok(id) = id.parse::<AccountSid>() {
+                    self.accounts.invalidate(&id);
+                }
+            }
+            News::Key(kid) => self.keys.invalidate(kid),
+            News::Job | News::Ping(_) => {}
+            News::Everything => {
+                self.tenants.invalidate_all();
+                self.numbers.invalidate_all();
+                self.accounts.invalidate_all();
+                self.keys.invalidate_all();
+                self.sentence.invalidate_all();
+            }
+        }
+    }
+
+    /// Compares what is cached of tenants with control, in case an announcement never came.
+    async fn sweep(&self) -> Result<(), ControlError> {
+        let cached = self.tenants.values();
+        for part in cached.chunks(1000) {
+            let ids: Vec<TenantId> = part.iter().map(|route| route.tenant).collect();
+            for (id, generation, state) in control::placements::generations(&self.control, &ids).await? {
+                self.tenants.invalidate_if(&id, |route| route.generation != generation || route.state != state).await;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,146 @@
+//! The one place that knows status codes. What is shown and what is logged are separate texts.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+
+use crate::app::voice::CallError;
+use crate::auth::AuthError;
+use crate::directory::DirectoryError;
+use crate::tenant::{OpenError, Refused, TenantError};
+
+/// An error as a client sees it: `application/problem+json` (RFC 9457) with a stable `code`.
+#[derive(Debug)]
+pub(super) struct Problem {
+    status: StatusCode,
+    code: &'static str,
+    detail: String,
+    retry_after_s: Option<u32>,
+    /// Replaces the whole body on the routes whose clients expect an older shape.
+    legacy: Option<Value>,
+}
+
+impl Problem {
+    pub(super) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+        Self { status, code, detail: detail.into(), retry_after_s: None, legacy: None }
+    }
+
+    pub(super) fn not_found() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", "There is nothing here.")
+    }
+
+    pub(super) fn method_not_allowed() -> Self {
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "This address does not take that method.")
+    }
+
+    pub(super) fn invalid(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail)
+    }
+
+    pub(super) fn internal(internal: &str) -> Self {
+        tracing::error!(error = internal, "a request failed");
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Something went wrong on our side.")
+    }
+
+    /// For the bodies of the systems replaced: status and body are fixed.
+    pub(super) fn legacy(status: StatusCode, body: Value) -> Self {
+        Self { legacy: Some(body), ..Self::new(status, "legacy", "") }
+    }
+
+    fn unavailable(code: &'static str, detail: &str, internal: &dyn std::fmt::Display) -> Self {
+        tracing::warn!(code, error = %internal, "a request was refused");
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        Self { retry_after_s: Some(1), ..Self::new(status, code, detail) }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let Self { status, code, detail, retry_after_s, legacy } = self;
+        if let Some(body) = legacy {
+            return (status, Json(body)).into_response();
+        }
+        let title = status.canonical_reason().unwrap_or("Error");
+        let body = json!({ "type": "about:blank", "title": title, "status": status.as_u16(), "code": code, "detail": detail });
+        let mut response = (status, Json(body)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(seconds) = retry_after_s {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+impl From<AuthError> for Problem {
+    fn from(error: AuthError) -> Self {
+        match error {
+            AuthError::Missing => Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", "A bearer token is required."),
+            AuthError::Invalid(why) => {
+                tracing::info!(why, "a token was refused");
+                Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", "The bearer token is not valid.")
+            }
+            AuthError::Directory(error) => error.into(),
+        }
+    }
+}
+
+impl From<DirectoryError> for Problem {
+    fn from(error: DirectoryError) -> Self {
+        match error {
+            DirectoryError::Control(_) => {
+                Self::unavailable("control_unavailable", "The control database does not answer. Try again shortly.", &error)
+            }
+            DirectoryError::Vault { .. } => Self::internal(&error.to_string()),
+        }
+    }
+}
+
+impl From<Refused> for Problem {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Unknown(_) => Self::not_found(),
+            Refused::Suspended(_) => Self::new(StatusCode::FORBIDDEN, "tenant_suspended", "This customer is suspended."),
+            Refused::NotReady(_) => Self::unavailable("tenant_not_ready", "This customer is not ready yet.", &refused),
+            Refused::Directory(error) => error.into(),
+            Refused::Open { ref error, .. } => {
+                let code = match error {
+                    OpenError::Busy => "tenant_busy",
+                    OpenError::Postgres(code) if code.code() == "53300" => "tenant_busy",
+                    OpenError::Postgres(_) => "tenant_database_refused",
+                    OpenError::Unreachable(_) => "tenant_database_unavailable",
+                    OpenError::WrongIdentity(_) => "tenant_identity_mismatch",
+                    OpenError::BadAuthority(_) => "cluster_misconfigured",
+                };
+                Self::unavailable(code, "The customer's database cannot be opened now. Try again shortly.", &refused)
+            }
+        }
+    }
+}
+
+impl From<TenantError> for Problem {
+    fn from(error: TenantError) -> Self {
+        match error {
+            TenantError::Unstorable(_) => Self::invalid("A text holds a character that cannot be stored, or a value is out of range."),
+            TenantError::Refused(_) => Self::unavailable("tenant_database_refused", "The customer's database refused. Try again shortly.", &error),
+            TenantError::Lost(_) => Self::unavailable("tenant_database_unavailable", "The customer's database went away. Try again.", &error),
+            TenantError::TooSlow => Self::unavailable("tenant_database_slow", "The customer's database took too long. Try again.", &error),
+            TenantError::Unexpected(_) => Self::internal(&error.to_string()),
+        }
+    }
+}
+
+impl From<CallError> for Problem {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::Field(_) => Self::new(StatusCode::BAD_REQUEST, "bad_webhook", error.to_string()),
+            CallError::NoSuchNumber => Self::not_found(),
+            CallError::Refused(refused) => refused.into(),
+            CallError::Tenant(error) => error.into(),
+        }
+    }
+}

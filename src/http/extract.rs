@@ -1,0 +1,164 @@
+//! The extractor that is the permission.
+//!
+//! `Authorized<R, In>` stands in a handler's signature. Before the handler runs: the token holds, it carries `R`'s scope,
+//! the request reads as `In`, every `customer_id` in it is the token's, the tenant is active, and a connection to its
+//! own database with `R`'s intent is open. The connection is opened last, so a slow body holds none.
+
+use std::marker::PhantomData;
+
+use axum::extract::{FromRequest, FromRequestParts as _, Path, Query, Request};
+use axum::http::{HeaderMap, StatusCode, header};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::error::Problem;
+use super::{State, body};
+use crate::auth::{AuthError, Scope, jwt};
+use crate::id::TenantId;
+use crate::tenant::{Intent, Read, TenantDb, Write};
+
+/// A scope and what it opens a tenant for, as a type.
+pub(super) trait Right: Send + Sync + 'static {
+    const SCOPE: Scope;
+    type Intent: Intent;
+}
+
+macro_rules! rights {
+    ($($name:ident: $intent:ident),*) => {$(
+        pub(super) enum $name {}
+        impl Right for $name {
+            const SCOPE: Scope = Scope::$name;
+            type Intent = $intent;
+        }
+    )*};
+}
+rights! { ReadMemories: Read, WriteMemories: Write, ReadCalls: Read }
+
+/// What a handler reads from a request, besides who sent it.
+pub(super) trait Input: Sized + Send + 'static {
+    /// Reads it. `claimed` is called with every tenant id that the request names.
+    fn read(request: Request, claimed: &Claim) -> impl Future<Output = Result<Self, Problem>> + Send;
+}
+
+/// Holds the tenant ids in a request to the token's.
+pub(super) struct Claim(TenantId);
+
+impl Claim {
+    /// An id that is not the token's never widens anything: 403, whoever's it is.
+    fn check(&self, value: &Value) -> Result<(), Problem> {
+        let named = match value {
+            Value::Null => return Ok(()),
+            Value::Number(number) => number.as_i64(),
+            Value::String(text) => text.parse().ok(),
+            _ => None,
+        };
+        match named {
+            None => Err(Problem::invalid("customer_id must be an integer.")),
+            Some(id) if id == i64::from(self.0.get()) => Ok(()),
+            Some(_) => Err(Problem::new(StatusCode::FORBIDDEN, "other_customer", "The token is for another customer.")),
+        }
+    }
+
+    fn check_query(&self, request: &Request) -> Result<(), Problem> {
+        let query = request.uri().query().unwrap_or_default();
+        form_urlencoded::parse(query.as_bytes())
+            .filter(|(name, _)| name == "customer_id")
+            .try_for_each(|(_, value)| self.check(&Value::from(value.as_ref())))
+    }
+}
+
+/// A query string.
+pub(super) struct FromQuery<T>(pub T);
+
+impl<T: DeserializeOwned + Send + 'static> Input for FromQuery<T> {
+    async fn read(request: Request, _: &Claim) -> Result<Self, Problem> {
+        query(&request).map(Self)
+    }
+}
+
+/// A placeholder of the path.
+pub(super) struct FromPath<T>(pub T);
+
+impl<T: DeserializeOwned + Send + 'static> Input for FromPath<T> {
+    async fn read(request: Request, _: &Claim) -> Result<Self, Problem> {
+        path(request).await.map(|(value, _)| Self(value))
+    }
+}
+
+/// A placeholder of the path, and a query string.
+pub(super) struct FromPathAndQuery<P, Q>(pub P, pub Q);
+
+impl<P: DeserializeOwned + Send + 'static, Q: DeserializeOwned + Send + 'static> Input for FromPathAndQuery<P, Q> {
+    async fn read(request: Request, _: &Claim) -> Result<Self, Problem> {
+        let (value, request) = path(request).await?;
+        Ok(Self(value, query(&request)?))
+    }
+}
+
+/// A JSON body.
+pub(super) struct FromJson<T>(pub T);
+
+impl<T: DeserializeOwned + Send + 'static> Input for FromJson<T> {
+    async fn read(request: Request, claimed: &Claim) -> Result<Self, Problem> {
+        let value = body::json(request).await?;
+        claimed.check(&value["customer_id"])?;
+        body::typed(value).map(Self)
+    }
+}
+
+/// A JSON body of the two oldest routes, where `customer_id` is not optional and has its own refusal.
+pub(super) struct FromLegacyJson<T>(pub T);
+
+impl<T: DeserializeOwned + Send + 'static> Input for FromLegacyJson<T> {
+    async fn read(request: Request, claimed: &Claim) -> Result<Self, Problem> {
+        let value = body::json(request).await?;
+        if value["customer_id"].is_null() {
+            let error = "customer_id is required for multi-tenant security";
+            return Err(Problem::legacy(StatusCode::BAD_REQUEST, serde_json::json!({ "success": false, "error": error })));
+        }
+        claimed.check(&value["customer_id"])?;
+        body::typed(value).map(Self)
+    }
+}
+
+fn query<T: DeserializeOwned>(request: &Request) -> Result<T, Problem> {
+    Query::try_from_uri(request.uri()).map(|Query(value)| value).map_err(|error| Problem::invalid(error.body_text()))
+}
+
+async fn path<T: DeserializeOwned + Send>(request: Request) -> Result<(T, Request), Problem> {
+    let (mut parts, body) = request.into_parts();
+    let Path(value) = Path::from_request_parts(&mut parts, &()).await.map_err(|_| Problem::not_found())?;
+    Ok((value, Request::from_parts(parts, body)))
+}
+
+/// A request that may go ahead.
+pub(super) struct Authorized<R: Right, In> {
+    pub(super) db: TenantDb<R::Intent>,
+    pub(super) input: In,
+    right: PhantomData<fn() -> R>,
+}
+
+impl<R: Right, In: Input> FromRequest<State> for Authorized<R, In> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &State) -> Result<Self, Problem> {
+        let bearer = bearer(request.headers()).ok_or(AuthError::Missing)?;
+        let token = jwt::verify(&state.directory, &state.installation, bearer).await?;
+        if !token.scopes.contains(R::SCOPE) {
+            let detail = format!("The token lacks the scope {}.", R::SCOPE);
+            return Err(Problem::new(StatusCode::FORBIDDEN, "missing_scope", detail));
+        }
+        state.router.admit(token.principal.tenant()).await?;
+        let claim = Claim(token.principal.tenant());
+        claim.check_query(&request)?;
+        let input = In::read(request, &claim).await?;
+        let db = state.router.open(&token.principal).await?;
+        Ok(Self { db, input, right: PhantomData })
+    }
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}

@@ -1,0 +1,135 @@
+//! The URL map, grouped by who calls.
+//!
+//! Routes are added in one way only, [`Map`]'s methods, which note each in a list as they add it: what is listed and what is
+//! served cannot differ. The scope of a tenant's route is read off its handler's type.
+
+use std::time::Duration;
+
+use axum::Router as Axum;
+use axum::extract::DefaultBodyLimit;
+use axum::handler::Handler;
+use axum::http::{HeaderName, Method, StatusCode};
+use axum::middleware;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodFilter, on};
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
+
+use super::error::Problem;
+use super::extract::{Authorized, Input, Right};
+use super::{State, context, health, memories, voice};
+use crate::auth::Scope;
+
+/// The largest body that is read.
+pub const BODY_LIMIT_BYTES: usize = 1024 * 1024;
+/// How long a request may take in all, its body included.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Who may call a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Anybody.
+    Open,
+    /// A provider whose signature holds.
+    Webhook,
+    /// A service token with this scope.
+    Token(Scope),
+}
+
+/// One route as it is served.
+#[derive(Debug, Clone)]
+pub struct RouteRow {
+    /// The method.
+    pub method: Method,
+    /// The path with its placeholders.
+    pub path: &'static str,
+    /// Who may call it.
+    pub access: Access,
+}
+
+#[rustfmt::skip]
+fn url_map() -> Map {
+    Map::default()
+        // Whoever watches the process.
+        .open("/healthz", health::alive)
+        .open("/readyz", health::ready)
+        // Twilio.
+        .webhook("/call/incoming", voice::incoming)
+        .webhook("/api/twilio/voice", voice::incoming)
+        .webhook("/call/status", voice::status)
+        // Services of the platform, with a tenant's token.
+        .tenant(Method::POST,   "/memory/store", memories::legacy_store)
+        .tenant(Method::POST,   "/memory/retrieve", memories::legacy_retrieve)
+        .tenant(Method::GET,    "/v1/memories", memories::list)
+        .tenant(Method::POST,   "/v1/memories", memories::create)
+        .tenant(Method::POST,   "/v1/memories/search", memories::search)
+        .tenant(Method::GET,    "/v1/memories/user/{user_id}", memories::list_of_user)
+        .tenant(Method::GET,    "/v1/memories/{id}", memories::read)
+        .tenant(Method::DELETE, "/v1/memories/{id}", memories::delete)
+        .tenant(Method::GET,    "/v2/context/enriched", context::by_query)
+        .tenant(Method::POST,   "/v2/context/enriched", context::by_body)
+}
+
+/// Routes and the list of them, grown together.
+#[derive(Default)]
+struct Map {
+    axum: Axum<State>,
+    rows: Vec<RouteRow>,
+}
+
+impl Map {
+    fn open<H: Handler<T, State>, T: 'static>(self, path: &'static str, handler: H) -> Self {
+        self.add(Method::GET, path, Access::Open, handler)
+    }
+
+    fn webhook<H: Handler<T, State>, T: 'static>(self, path: &'static str, handler: H) -> Self {
+        self.add(Method::POST, path, Access::Webhook, handler)
+    }
+
+    fn tenant<R, In, F, Fut>(self, method: Method, path: &'static str, handler: F) -> Self
+    where
+        R: Right,
+        In: Input,
+        F: Fn(Authorized<R, In>) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = Result<Response, Problem>> + Send + 'static,
+    {
+        let guarded = async move |call: Authorized<R, In>| handler(call).await;
+        self.add(method, path, Access::Token(R::SCOPE), guarded)
+    }
+
+    fn add<H: Handler<T, State>, T: 'static>(mut self, method: Method, path: &'static str, access: Access, handler: H) -> Self {
+        // Only methods that axum knows are written above.
+        let filter = MethodFilter::try_from(method.clone()).unwrap_or(MethodFilter::GET);
+        self.axum = self.axum.route(path, on(filter, handler));
+        self.rows.push(RouteRow { method, path, access });
+        self
+    }
+}
+
+/// All routes that [`app`] serves.
+pub fn routes() -> Vec<RouteRow> {
+    url_map().rows
+}
+
+/// The application, ready to be served.
+pub fn app(state: State) -> Axum {
+    let id = HeaderName::from_static("x-request-id");
+    url_map()
+        .axum
+        .fallback(async || Problem::not_found().into_response())
+        .method_not_allowed_fallback(async || Problem::method_not_allowed().into_response())
+        .layer(DefaultBodyLimit::max(BODY_LIMIT_BYTES))
+        .layer(middleware::from_fn(deadline))
+        .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| Problem::internal("a handler panicked").into_response()))
+        .layer(middleware::from_fn(super::health::log))
+        .layer(PropagateRequestIdLayer::new(id.clone()))
+        .layer(SetRequestIdLayer::new(id, MakeRequestUuid))
+        .with_state(state)
+}
+
+async fn deadline(request: axum::extract::Request, next: middleware::Next) -> Response {
+    match tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout", "The request took too long.").into_response(),
+    }
+}

@@ -1,0 +1,33 @@
+//! Bytes in, bytes out. The whole URL map is [`map::url_map`]; a handler's signature is its policy.
+
+mod body;
+mod context;
+mod error;
+mod extract;
+mod health;
+pub mod map;
+mod memories;
+mod twiml;
+mod voice;
+
+use std::sync::Arc;
+
+use crate::auth::webhook::PublicUrl;
+use crate::control::installation::Installation;
+use crate::directory::Directory;
+use crate::tenant::Router;
+
+pub use map::{Access, RouteRow, app, routes};
+
+/// What every handler may use.
+#[derive(Clone)]
+pub struct State {
+    /// Cached reads of control.
+    pub directory: Arc<Directory>,
+    /// Opens tenants.
+    pub router: Arc<Router>,
+    /// What holds for the whole installation.
+    pub installation: Arc<Installation>,
+    /// Where providers call us.
+    pub public_url: Arc<PublicUrl>,
+}

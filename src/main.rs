@@ -1,0 +1,38 @@
+//! The `strowger` server process.
+
+use std::io::Write as _;
+
+use clap::Parser as _;
+use strowger::config::Args;
+use strowger::http::{self, Access};
+use strowger::serve::Server;
+use strowger::telemetry;
+
+fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    if args.routes {
+        return print_routes();
+    }
+    telemetry::init();
+    let config = args.load()?;
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+        let server = Server::bind(config).await?;
+        // Whoever started us waits for this line.
+        writeln!(std::io::stdout(), "listening on http://{}", server.address()?)?;
+        server.run(telemetry::told_to_stop()).await;
+        Ok(())
+    })
+}
+
+fn print_routes() -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    for route in http::routes() {
+        let access = match route.access {
+            Access::Open => "open".to_owned(),
+            Access::Webhook => "webhook".to_owned(),
+            Access::Token(scope) => scope.to_string(),
+        };
+        writeln!(out, "{:<7}{:<32}{access}", route.method.as_str(), route.path)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,53 @@
+//! The tables every tenant has: `tenant-migrations/`, embedded, and the versions this build can serve.
+//!
+//! A leaf: it knows migrations, not tenants or connections.
+
+use crate::id::TenantId;
+
+mod embedded {
+    refinery::embed_migrations!("tenant-migrations");
+}
+
+/// The name of a tenant's live schema, the same in both isolation kinds, so that a dump needs no renaming.
+pub fn name(tenant: TenantId) -> String {
+    format!("tenant_{tenant}")
+}
+
+/// The tables that a tenant's own logins may read and never write.
+pub const READ_ONLY_TABLES: [&str; 2] = ["identity", "numbers"];
+
+/// Where refinery keeps its history, inside the tenant's schema. A tenant's logins cannot see it.
+pub const HISTORY_TABLE: &str = "refinery_schema_history";
+
+/// All tenant migrations, ready to run on a connection whose `search_path` is the tenant's schema.
+pub fn migrations() -> refinery::Runner {
+    embedded::migrations::runner()
+}
+
+/// Every migration and its row in refinery's history, to be run as one batch in the transaction that makes a schema.
+///
+/// `applied_on` is RFC 3339, as refinery writes it; a later run of [`migrations`] finds nothing to do.
+pub fn batch(applied_on: &str) -> String {
+    let mut sql = format!(
+        "create table {HISTORY_TABLE} (version int4 primary key, name varchar(255), applied_on varchar(255), checksum varchar(255));\n"
+    );
+    let mut all = migrations().get_migrations().clone();
+    all.sort_by_key(refinery::Migration::version);
+    for migration in &all {
+        sql.push_str(migration.sql().unwrap_or_default());
+        // Names come from our own file names and checksums are numbers: nothing here needs quoting.
+        let (version, name, checksum) = (migration.version(), migration.name(), migration.checksum());
+        sql.push_str(&format!("\ninsert into {HISTORY_TABLE} values ({version}, '{name}', '{applied_on}', '{checksum}');\n"));
+    }
+    sql
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn migrations_are_numbered_without_gaps() {
+        let mut versions: Vec<_> = super::migrations().get_migrations().iter().map(refinery::Migration::version).collect();
+        versions.sort_unstable();
+        assert!(versions.iter().zip(1..).all(|(found, expected)| i64::from(*found) == expected), "{versions:?}");
+    }
+}

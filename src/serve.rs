@@ -1,0 +1,112 @@
+//! Composes the parts, serves, drains and stops.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use axum::Router as Axum;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::control::changes::LISTENER_PREFIX;
+use crate::control::{Control, installation};
+use crate::directory::{self, Directory};
+use crate::http;
+use crate::tenant::Router;
+
+/// How long a client may take to send its headers.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long requests under way may take to end once we were told to stop.
+const DRAIN: Duration = Duration::from_secs(25);
+
+/// A server that listens but does not answer yet.
+pub struct Server {
+    listener: TcpListener,
+    app: Axum,
+    router: Arc<Router>,
+    control: Control,
+    background: Vec<tokio::task::JoinHandle<()>>,
+}
+
+impl Server {
+    /// Binds the address and connects to the control database.
+    pub async fn bind(config: Config) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind(config.listen).await.with_context(|| format!("listen on {}", config.listen))?;
+        let public_url = match config.public_url {
+            Some(url) => url,
+            None => format!("http://{}", listener.local_addr()?).parse()?,
+        };
+        let control = Control::lazy(&config.control_url, &config.instance, 4).context("--control-url")?;
+        let installation = installation::get(&control).await.context("read the installation from the control database")?;
+        let installation = installation.context("this control database is not initialised: run `strowgerctl init`")?;
+        let clock = Clock::system();
+        let directory = Arc::new(Directory::new(control.clone(), config.ring, &clock, config.staleness));
+        let router = Arc::new(Router::new(Arc::clone(&directory), &config.instance, config.instances, config.limits));
+        let listening = Control::lazy(&config.control_url, &format!("{LISTENER_PREFIX}{}", config.instance), 1)?;
+        let background = vec![
+            tokio::spawn(directory::watch(Arc::clone(&directory), listening, config.instance)),
+            tokio::spawn(Arc::clone(&router).reap_idle()),
+        ];
+        let app = http::app(http::State {
+            directory,
+            router: Arc::clone(&router),
+            installation: Arc::new(installation),
+            public_url: Arc::new(public_url),
+        });
+        Ok(Self { listener, app, router, control, background })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> anyhow::Result<SocketAddr> {
+        Ok(self.listener.local_addr()?)
+    }
+
+    /// Serves until `stop` is done, then lets what is under way end.
+    pub async fn run(self, stop: impl Future<Output = ()>) {
+        let graceful = GracefulShutdown::new();
+        let mut stop = std::pin::pin!(stop);
+        loop {
+            tokio::select! {
+                () = &mut stop => break,
+                accepted = self.listener.accept() => match accepted {
+                    Ok((stream, _)) => serve_connection(stream, self.app.clone(), &graceful),
+                    Err(error) => {
+                        // Out of file descriptors, most likely: what is under way will give some back.
+                        tracing::warn!(%error, "could not accept a connection");
+                        tokio::time::sleep(Duration::from_millis(100)).await;
+                    }
+                },
+            }
+        }
+        drop(self.listener);
+        tracing::info!("draining");
+        if tokio::time::timeout(DRAIN, graceful.shutdown()).await.is_err() {
+            tracing::warn!("some requests did not end in time and were cut off");
+        }
+        self.background.iter().for_each(tokio::task::JoinHandle::abort);
+        self.router.close();
+        self.control.close().await;
+        tracing::info!("stopped");
+    }
+}
+
+fn serve_connection(stream: TcpStream, app: Axum, graceful: &GracefulShutdown) {
+    let _ = stream.set_nodelay(true);
+    let service = TowerToHyperService::new(app);
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .serve_connection(TokioIo::new(stream), service);
+    let connection = graceful.watch(connection);
+    tokio::spawn(async move {
+        // Clients that go away or never finish their headers are not news.
+        let _ = connection.await;
+        Ok::<(), Infallible>(())
+    });
+}

@@ -1,0 +1,81 @@
+//! Calls as they happen. Each statement first asks the number mirror: an instance with an old cache gets no row.
+
+use super::{TenantConn, TenantError, Write};
+use crate::phone::{CallerKey, PhoneNumber};
+
+/// What the first turn of a call needs, in one round trip.
+#[derive(Debug)]
+pub struct Opening {
+    /// What the receptionist calls itself.
+    pub agent_name: String,
+    /// For callers without a name.
+    pub greeting: String,
+    /// For callers with one.
+    pub greeting_known: String,
+    /// BCP 47.
+    pub language: String,
+    /// Empty for the provider's default.
+    pub voice: String,
+    /// The caller's, if known.
+    pub caller_name: Option<String>,
+}
+
+/// Notes a call and reads what to say; `None` when the dialled number is not this tenant's.
+pub async fn begin(
+    conn: TenantConn<'_, Write>,
+    number: &PhoneNumber,
+    call_sid: &str,
+    caller: Option<&CallerKey>,
+    status: &str,
+) -> Result<Option<Opening>, TenantError> {
+    let sql = "with mirror as (select from numbers where kind = 'phone' and value = $1),
+                    noted as (insert into calls (call_sid, user_id, number, status) select $2, $3, $1, $4 from mirror
+                              on conflict (call_sid) do nothing)
+               select s.agent_name, s.greeting, s.greeting_known, s.language, s.voice, p.name
+               from mirror, settings s left join caller_profiles p on p.user_id = $3";
+    let caller = caller.map(ToString::to_string);
+    let row = conn.query_opt(sql, &[&number.as_str(), &call_sid, &caller, &status]).await?;
+    row.map(|row| {
+        Ok(Opening {
+            agent_name: row.try_get(0)?,
+            greeting: row.try_get(1)?,
+            greeting_known: row.try_get(2)?,
+            language: row.try_get(3)?,
+            voice: row.try_get(4)?,
+            caller_name: row.try_get(5)?,
+        })
+    })
+    .transpose()
+}
+
+/// A provider's callback about a call.
+#[derive(Debug)]
+pub struct Progress<'a> {
+    /// Which call.
+    pub call_sid: &'a str,
+    /// Who called, if that is known.
+    pub caller: Option<&'a CallerKey>,
+    /// The provider's word.
+    pub status: &'a str,
+    /// Counts a call's callbacks from 0; they may come in any order and more than once.
+    pub sequence: i32,
+    /// Once the call has ended.
+    pub duration_seconds: Option<i32>,
+}
+
+/// Takes a callback in, unless a later one was seen; `false` when the dialled number is not this tenant's.
+pub async fn progress(conn: TenantConn<'_, Write>, number: &PhoneNumber, now: &Progress<'_>) -> Result<bool, TenantError> {
+    let sql = "with mirror as (select from numbers where kind = 'phone' and value = $1),
+                    noted as (insert into calls as c (call_sid, user_id, number, status, last_sequence, duration_seconds)
+                              select $2, $3, $1, $4, $5, $6 from mirror
+                              on conflict (call_sid) do update
+                              set status = excluded.status, last_sequence = excluded.last_sequence, updated_at = now(),
+                                  duration_seconds = coalesce(excluded.duration_seconds, c.duration_seconds)
+                              where c.last_sequence < excluded.last_sequence)
+               select true from mirror";
+    let caller = now.caller.map(ToString::to_string);
+    let row = conn
+        .query_opt(sql, &[&number.as_str(), &now.call_sid, &caller, &now.status, &now.sequence, &now.duration_seconds])
+        .await?;
+    Ok(row.is_some())
+}

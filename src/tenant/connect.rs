@@ -1,0 +1,175 @@
+//! Opens physical connections to one tenant, each with a permit and a proof.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use deadpool::managed::{self, Metrics, RecycleError, RecycleResult};
+use deadpool_postgres::{ClientWrapper, ManagerConfig, RecyclingMethod};
+use tokio_postgres::error::SqlState;
+
+use crate::budget::{Budgets, Permit};
+use crate::directory::Route;
+use crate::id::TenantId;
+use crate::pg::{self, Connector};
+
+/// Why a connection to a tenant was not opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Postgres refused: login, connect right, role limit, missing schema. The SQLSTATE says which.
+    #[error("Postgres refused with SQLSTATE {}", .0.code())]
+    Postgres(SqlState),
+    /// No answer from the cluster.
+    #[error("the cluster does not answer: {0}")]
+    Unreachable(String),
+    /// The connection is not what it should be. It was closed unused.
+    #[error("proof of identity failed: {0}")]
+    WrongIdentity(&'static str),
+    /// No permit came free in time.
+    #[error("all connections that this process may hold on the cluster are in use")]
+    Busy,
+    /// The cluster's registration is unusable.
+    #[error(transparent)]
+    BadAuthority(#[from] pg::BadAuthority),
+}
+
+impl From<tokio_postgres::Error> for OpenError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        match error.code() {
+            Some(code) => Self::Postgres(code.clone()),
+            None => Self::Unreachable(error.to_string()),
+        }
+    }
+}
+
+impl OpenError {
+    /// Whether it may mean that the placement we know is an old one.
+    pub(super) fn is_signal(&self) -> bool {
+        match self {
+            Self::Postgres(code) => {
+                [
+                    SqlState::INVALID_PASSWORD,
+                    SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
+                    SqlState::INVALID_CATALOG_NAME,
+                    SqlState::INSUFFICIENT_PRIVILEGE,
+                    SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
+                    SqlState::UNDEFINED_TABLE,
+                ]
+                .contains(code)
+            }
+            Self::WrongIdentity(_) | Self::Unreachable(_) => true,
+            Self::Busy | Self::BadAuthority(_) => false,
+        }
+    }
+
+    /// Whether the provisioner can mend it by putting the tenant's roles, settings and grants back.
+    pub(super) fn is_repairable(&self) -> bool {
+        match self {
+            Self::Postgres(code) => {
+                [
+                    SqlState::INVALID_PASSWORD,
+                    SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
+                    SqlState::INSUFFICIENT_PRIVILEGE,
+                ]
+                .contains(code)
+            }
+            _ => false,
+        }
+    }
+}
+
+/// One physical connection and the permit it stands on.
+pub(super) struct Connection {
+    pub(super) client: ClientWrapper,
+    /// A query on it failed in a way that calls for a new proof.
+    pub(super) suspect: AtomicBool,
+    _permit: Permit,
+}
+
+/// What a process needs to open connections to one tenant.
+pub(super) struct Manager {
+    route: Arc<Route>,
+    inner: deadpool_postgres::Manager,
+    budgets: Arc<Budgets>,
+    /// Closes one idle connection of another tenant on the same cluster, when the budget is spent.
+    make_room: Box<dyn Fn() + Send + Sync>,
+}
+
+/// Sent in the startup packet as well as set on the role: a role can change its own settings, but not the packet.
+fn startup_options(schema: &str) -> String {
+    format!("-c search_path={schema} -c statement_timeout=15s -c lock_timeout=5s -c idle_in_transaction_session_timeout=15s")
+}
+
+impl Manager {
+    pub(super) fn new(
+        route: Arc<Route>,
+        instance: &str,
+        budgets: Arc<Budgets>,
+        make_room: Box<dyn Fn() + Send + Sync>,
+    ) -> Result<Self, OpenError> {
+        let mut config = pg::config(&route.address);
+        config
+            .user(&route.login)
+            .password(route.password.expose())
+            .dbname(&route.database)
+            .application_name(instance)
+            .options(startup_options(&route.schema));
+        let fast = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let inner = match pg::connector(&route.address.tls)? {
+            Connector::Plain(plain) => deadpool_postgres::Manager::from_config(config, plain, fast),
+            Connector::Tls(tls) => deadpool_postgres::Manager::from_config(config, tls, fast),
+        };
+        Ok(Self { route, inner, budgets, make_room })
+    }
+
+    async fn permit(&self) -> Result<Permit, OpenError> {
+        let (cluster, total) = (self.route.cluster, self.route.connection_budget);
+        if let Some(permit) = self.budgets.try_permit(cluster, total) {
+            return Ok(permit);
+        }
+        (self.make_room)();
+        self.budgets.permit(cluster, total).await.ok_or(OpenError::Busy)
+    }
+
+    /// User, database, path, tenant and epoch, in the connection's first round trip.
+    async fn prove(&self, client: &ClientWrapper) -> Result<(), OpenError> {
+        let sql = "select current_user::text, session_user::text, current_database()::text,
+                          current_setting('search_path'), tenant_id, epoch from identity";
+        let row = client.query_typed_one(sql, &[]).await?;
+        let text = |i: usize| row.try_get::<_, String>(i).unwrap_or_default();
+        let wrong = if text(0) != self.route.login || text(1) != self.route.login {
+            "another user"
+        } else if text(2) != self.route.database {
+            "another database"
+        } else if text(3) != self.route.schema {
+            "another search_path"
+        } else if row.try_get::<_, i32>(4).ok().and_then(|id| TenantId::try_from(id).ok()) != Some(self.route.tenant) {
+            "another tenant's schema"
+        } else if row.try_get::<_, i32>(5).ok() != Some(self.route.epoch) {
+            "data of another epoch"
+        } else {
+            return Ok(());
+        };
+        tracing::error!(tenant.id = %self.route.tenant, wrong, "a connection failed its proof of identity and was closed");
+        Err(OpenError::WrongIdentity(wrong))
+    }
+}
+
+impl managed::Manager for Manager {
+    type Type = Connection;
+    type Error = OpenError;
+
+    async fn create(&self) -> Result<Connection, OpenError> {
+        let permit = self.permit().await?;
+        let client = self.inner.create().await?;
+        self.prove(&client).await?;
+        Ok(Connection { client, suspect: AtomicBool::new(false), _permit: permit })
+    }
+
+    async fn recycle(&self, connection: &mut Connection, _: &Metrics) -> RecycleResult<OpenError> {
+        if connection.client.is_closed() || connection.suspect.load(Ordering::Relaxed) { Err(RecycleError::message("closed")) } else { Ok(()) }
+    }
+
+    fn detach(&self, connection: &mut Connection) {
+        self.inner.detach(&mut connection.client);
+    }
+}

@@ -1,0 +1,170 @@
+//! An open connection to one tenant, as the rest of the program sees it: no SQL, no raw client.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use deadpool::managed::Object;
+use tokio_postgres::{Row, Statement};
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::ToSql;
+
+use super::connect::{Connection, Manager};
+use crate::directory::Route;
+use crate::id::{Region, TenantId};
+use crate::pg;
+
+/// What a connection was opened for.
+pub trait Intent: sealed::Sealed + Send + Sync + 'static {}
+/// Only reading: goes on while a tenant is read-only or on the move.
+#[derive(Debug, Clone, Copy)]
+pub enum Read {}
+/// Reading and writing.
+#[derive(Debug, Clone, Copy)]
+pub enum Write {}
+impl Intent for Read {}
+impl Intent for Write {}
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for super::Read {}
+    impl Sealed for super::Write {}
+}
+
+/// Why a query had no answer. Never holds a caller's words.
+#[derive(Debug, thiserror::Error)]
+pub enum TenantError {
+    /// A text holds what Postgres cannot store, such as U+0000, or a value is out of range.
+    #[error("a value cannot be stored ({0})")]
+    Unstorable(String),
+    /// The schema or a right on it is gone.
+    #[error("the tenant's own database refused ({0})")]
+    Refused(String),
+    /// The connection broke, or the server is going away.
+    #[error("the connection was lost ({0})")]
+    Lost(String),
+    /// It took longer than the role may.
+    #[error("the query took too long")]
+    TooSlow,
+    /// A defect: ours, or the database's.
+    #[error("unexpected error ({0})")]
+    Unexpected(String),
+}
+
+impl From<tokio_postgres::Error> for TenantError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        let text = pg::describe(&error);
+        let Some(code) = error.code() else {
+            return if error.is_closed() || std::error::Error::source(&error).is_some_and(|e| e.is::<std::io::Error>()) {
+                Self::Lost(text)
+            } else {
+                Self::Unexpected(text)
+            };
+        };
+        match code {
+            &SqlState::UNDEFINED_TABLE | &SqlState::INSUFFICIENT_PRIVILEGE | &SqlState::INVALID_SCHEMA_NAME => Self::Refused(text),
+            &SqlState::QUERY_CANCELED | &SqlState::LOCK_NOT_AVAILABLE => Self::TooSlow,
+            code if code.code().starts_with("22") || code.code() == "54000" => Self::Unstorable(text),
+            code if code.code().starts_with("57") || code.code().starts_with("08") => Self::Lost(text),
+            _ => Self::Unexpected(text),
+        }
+    }
+}
+
+/// A connection to one tenant's database. Dropping it gives it back to the tenant's pool.
+pub struct TenantDb<I> {
+    connection: Object<Manager>,
+    route: Arc<Route>,
+    intent: PhantomData<fn() -> I>,
+}
+
+impl<I: Intent> TenantDb<I> {
+    pub(super) fn new(connection: Object<Manager>, route: Arc<Route>) -> Self {
+        Self { connection, route, intent: PhantomData }
+    }
+
+    /// Whose.
+    pub fn tenant(&self) -> TenantId {
+        self.route.tenant
+    }
+
+    /// How this tenant's callers write local numbers.
+    pub fn region(&self) -> Region {
+        self.route.region
+    }
+
+    /// For single statements, each a transaction of its own.
+    pub fn conn(&self) -> TenantConn<'_, I> {
+        TenantConn { connection: &self.connection, intent: PhantomData }
+    }
+}
+
+impl TenantDb<Write> {
+    /// For several statements that become true together.
+    pub async fn begin(&mut self) -> Result<TenantTx<'_>, TenantError> {
+        Ok(TenantTx(self.connection.client.transaction().await?))
+    }
+}
+
+/// A transaction. Dropping it undoes it.
+pub struct TenantTx<'c>(deadpool_postgres::Transaction<'c>);
+
+impl TenantTx<'_> {
+    /// Makes it true.
+    pub async fn commit(self) -> Result<(), TenantError> {
+        Ok(self.0.commit().await?)
+    }
+}
+
+/// What the domain functions of [`crate::tenant`] take.
+pub struct TenantConn<'c, I> {
+    connection: &'c Connection,
+    intent: PhantomData<fn() -> I>,
+}
+
+impl<I> Clone for TenantConn<'_, I> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<I> Copy for TenantConn<'_, I> {}
+
+type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
+
+impl<I: Intent> TenantConn<'_, I> {
+    pub(in crate::tenant) async fn query(self, sql: &'static str, params: Params<'_>) -> Result<Vec<Row>, TenantError> {
+        let statement = self.prepare(sql).await?;
+        self.checked(self.connection.client.query(&statement, params).await)
+    }
+
+    pub(in crate::tenant) async fn query_opt(self, sql: &'static str, params: Params<'_>) -> Result<Option<Row>, TenantError> {
+        let statement = self.prepare(sql).await?;
+        self.checked(self.connection.client.query_opt(&statement, params).await)
+    }
+
+    pub(in crate::tenant) async fn query_one(self, sql: &'static str, params: Params<'_>) -> Result<Row, TenantError> {
+        let statement = self.prepare(sql).await?;
+        self.checked(self.connection.client.query_one(&statement, params).await)
+    }
+
+    async fn prepare(self, sql: &'static str) -> Result<Statement, TenantError> {
+        self.checked(self.connection.client.prepare_cached(sql).await)
+    }
+
+    /// A connection whose tables vanished under it is not used again: the next one must prove itself anew.
+    fn checked<T>(self, result: Result<T, tokio_postgres::Error>) -> Result<T, TenantError> {
+        result.map_err(|error| {
+            let error = TenantError::from(error);
+            if !matches!(error, TenantError::Unstorable(_)) {
+                self.connection.suspect.store(true, Ordering::Relaxed);
+            }
+            error
+        })
+    }
+}
+
+impl TenantConn<'_, Write> {
+    pub(in crate::tenant) async fn execute(self, sql: &'static str, params: Params<'_>) -> Result<u64, TenantError> {
+        let statement = self.prepare(sql).await?;
+        self.checked(self.connection.client.execute(&statement, params).await)
+    }
+}

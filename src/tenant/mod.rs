@@ -1,0 +1,20 @@
+//! The only code that reaches a tenant's database.
+//!
+//! [`Router::open`] takes a [`Principal`](crate::auth::Principal) and gives a [`TenantDb`]; one file a domain holds the SQL.
+//! `query` is visible in this module alone, so no handler can run SQL, and a bare tenant id opens nothing. Every physical
+//! connection has proven, before its first use, whose it is ([`connect`]).
+
+pub mod calls;
+pub mod callers;
+mod connect;
+pub mod context;
+mod db;
+pub mod memories;
+mod pools;
+mod router;
+pub mod settings;
+
+pub use connect::OpenError;
+pub use db::{Intent, Read, TenantConn, TenantDb, TenantError, TenantTx, Write};
+pub use pools::Limits;
+pub use router::{Refused, Router};

@@ -1,0 +1,162 @@
+//! One small pool a tenant. A pool belongs to one generation of one placement and is never changed, only replaced.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock, Weak};
+use std::time::Duration;
+
+use deadpool::managed::{Object, Pool, PoolError, TimeoutType};
+
+use super::connect::{Manager, OpenError};
+use crate::budget::Budgets;
+use crate::control::clusters::ClusterId;
+use crate::directory::Route;
+use crate::id::TenantId;
+
+/// How much one process may hold open.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// For one tenant at once; all instances together must stay under the role's CONNECTION LIMIT.
+    pub connections_per_tenant: usize,
+    /// A connection that was not used for so long is closed.
+    pub idle: Duration,
+    /// How long a request waits for one of its tenant's connections.
+    pub wait: Duration,
+    /// How long opening one may take.
+    pub open: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections_per_tenant: 4,
+            idle: Duration::from_secs(60),
+            wait: Duration::from_secs(2),
+            open: Duration::from_secs(5),
+        }
+    }
+}
+
+pub(super) struct TenantPool {
+    route: Arc<Route>,
+    pool: Pool<Manager>,
+}
+
+impl TenantPool {
+    pub(super) async fn get(&self) -> Result<Object<Manager>, OpenError> {
+        self.pool.get().await.map_err(|error| match error {
+            PoolError::Backend(error) => error,
+            PoolError::Timeout(TimeoutType::Wait) => OpenError::Busy,
+            PoolError::Timeout(_) => OpenError::Unreachable("opening a connection took too long".into()),
+            other => OpenError::Unreachable(other.to_string()),
+        })
+    }
+
+    /// An older generation never replaces a newer one; the same one does when its cluster has a new address.
+    fn serves(&self, route: &Arc<Route>) -> bool {
+        Arc::ptr_eq(&self.route, route)
+            || self.route.generation > route.generation
+            || (self.route.generation == route.generation && self.route.address == route.address)
+    }
+
+    /// Closes idle connections that `keep` does not want, and says how many.
+    fn close_idle(&self, mut close: impl FnMut(Duration) -> bool) -> usize {
+        self.pool.retain(|_, metrics| !close(metrics.last_used())).removed.len()
+    }
+}
+
+pub(super) struct Pools {
+    /// Ourselves, for what a pool calls back when the budget is spent.
+    me: Weak<Self>,
+    instance: String,
+    limits: Limits,
+    budgets: Arc<Budgets>,
+    pools: RwLock<HashMap<TenantId, Arc<TenantPool>>>,
+}
+
+impl Pools {
+    pub(super) fn new(instance: &str, limits: Limits, budgets: Budgets) -> Arc<Self> {
+        Arc::new_cyclic(|me| Self {
+            me: me.clone(),
+            instance: instance.to_owned(),
+            limits,
+            budgets: Arc::new(budgets),
+            pools: RwLock::default(),
+        })
+    }
+
+    /// The pool of a route's generation, made if need be.
+    pub(super) fn of(&self, route: &Arc<Route>) -> Result<Arc<TenantPool>, OpenError> {
+        if let Some(pool) = self.read().get(&route.tenant).filter(|pool| pool.serves(route)) {
+            return Ok(Arc::clone(pool));
+        }
+        let mut pools = self.pools.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(pool) = pools.get(&route.tenant).filter(|pool| pool.serves(route)) {
+            return Ok(Arc::clone(pool));
+        }
+        let made = Arc::new(self.make(route)?);
+        if let Some(old) = pools.insert(route.tenant, Arc::clone(&made)) {
+            old.pool.close();
+        }
+        Ok(made)
+    }
+
+    fn make(&self, route: &Arc<Route>) -> Result<TenantPool, OpenError> {
+        let (me, cluster, tenant) = (self.me.clone(), route.cluster, route.tenant);
+        let make_room = Box::new(move || {
+            if let Some(pools) = me.upgrade() {
+                pools.close_one_idle(cluster, tenant);
+            }
+        });
+        let manager = Manager::new(Arc::clone(route), &self.instance, Arc::clone(&self.budgets), make_room)?;
+        let pool = Pool::builder(manager)
+            .max_size(self.limits.connections_per_tenant)
+            .wait_timeout(Some(self.limits.wait))
+            .create_timeout(Some(self.limits.open))
+            .runtime(deadpool::Runtime::Tokio1)
+            .build()
+            .map_err(|error| OpenError::Unreachable(error.to_string()))?;
+        Ok(TenantPool { route: Arc::clone(route), pool })
+    }
+
+    /// Gives back the permit of the connection that has been idle longest, of any tenant but `wanting`.
+    fn close_one_idle(&self, cluster: ClusterId, wanting: TenantId) {
+        let pools: Vec<_> = {
+            let all = self.read();
+            all.values().filter(|p| p.route.cluster == cluster && p.route.tenant != wanting).cloned().collect()
+        };
+        let mut oldest = None;
+        for pool in &pools {
+            pool.close_idle(|idle| {
+                if oldest.as_ref().is_none_or(|(longest, _)| idle > *longest) {
+                    oldest = Some((idle, pool));
+                }
+                false
+            });
+        }
+        if let Some((_, pool)) = oldest {
+            let mut closed = false;
+            pool.close_idle(|_| !std::mem::replace(&mut closed, true));
+        }
+    }
+
+    /// Closes what has been idle for long, and forgets pools that hold nothing.
+    pub(super) fn reap(&self) {
+        let mut pools = self.pools.write().unwrap_or_else(PoisonError::into_inner);
+        pools.retain(|_, pool| {
+            pool.close_idle(|idle| idle >= self.limits.idle);
+            // A pool that somebody else holds is about to be used.
+            pool.pool.status().size > 0 || Arc::strong_count(pool) > 1
+        });
+    }
+
+    /// Closes everything; waiting requests are refused.
+    pub(super) fn close(&self) {
+        for pool in self.read().values() {
+            pool.pool.close();
+        }
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, HashMap<TenantId, Arc<TenantPool>>> {
+        self.pools.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}

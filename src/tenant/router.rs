@@ -1,0 +1,119 @@
+//! From a principal to a connection that can open nothing else.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::connect::OpenError;
+use super::db::{Intent, TenantDb};
+use super::pools::{Limits, Pools};
+use crate::auth::Principal;
+use crate::budget::Budgets;
+use crate::control::jobs;
+use crate::control::tenants::State;
+use crate::directory::{Directory, DirectoryError, Route};
+use crate::id::TenantId;
+
+/// Why a tenant was not opened. Each has a name that the operator's guide explains.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// There is no such tenant, or it was deleted: the two look alike from outside.
+    #[error("there is no tenant {0}")]
+    Unknown(TenantId),
+    /// An operator suspended it.
+    #[error("tenant {0} is suspended")]
+    Suspended(TenantId),
+    /// It is still being made.
+    #[error("tenant {0} is not ready yet")]
+    NotReady(TenantId),
+    /// Where it lives could not be found out.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// Its database did not take the connection.
+    #[error("tenant {tenant}: {error}")]
+    Open {
+        /// Whose.
+        tenant: TenantId,
+        /// What happened, after one retry with a fresh placement where that could help.
+        error: OpenError,
+    },
+}
+
+/// Opens tenants. One for a process, behind an [`Arc`].
+pub struct Router {
+    directory: Arc<Directory>,
+    pools: Arc<Pools>,
+}
+
+impl Router {
+    /// A router for one of `instances` processes, named `instance` in Postgres.
+    pub fn new(directory: Arc<Directory>, instance: &str, instances: u32, limits: Limits) -> Self {
+        Self { directory, pools: Pools::new(instance, limits, Budgets::new(instances)) }
+    }
+
+    /// A connection to the principal's own tenant.
+    ///
+    /// A refusal that may come from an old placement leads to one fresh look and one retry; if that is refused too and
+    /// the provisioner could mend it, a repair job is asked for.
+    pub async fn open<I: Intent>(&self, who: &Principal) -> Result<TenantDb<I>, Refused> {
+        let route = self.admit(who.tenant()).await?;
+        match self.checkout(&route).await {
+            Err(Refused::Open { error, .. }) if error.is_signal() => self.open_again(&route, error).await,
+            other => other,
+        }
+    }
+
+    /// How to reach a tenant that is being served.
+    pub async fn admit(&self, tenant: TenantId) -> Result<Arc<Route>, Refused> {
+        admitted(tenant, self.directory.tenant(tenant).await?)
+    }
+
+    /// Closes idle connections now and then, until the process ends.
+    pub async fn reap_idle(self: Arc<Self>) {
+        let mut tick = tokio::time::interval(Duration::from_secs(5));
+        loop {
+            tick.tick().await;
+            self.pools.reap();
+        }
+    }
+
+    /// Closes all pools.
+    pub fn close(&self) {
+        self.pools.close();
+    }
+
+    async fn checkout<I: Intent>(&self, route: &Arc<Route>) -> Result<TenantDb<I>, Refused> {
+        let open = async { self.pools.of(route)?.get().await };
+        match open.await {
+            Ok(connection) => Ok(TenantDb::new(connection, Arc::clone(route))),
+            Err(error) => Err(Refused::Open { tenant: route.tenant, error }),
+        }
+    }
+
+    async fn open_again<I: Intent>(&self, seen: &Arc<Route>, first: OpenError) -> Result<TenantDb<I>, Refused> {
+        let Ok(fresh) = self.directory.tenant_after(seen).await else {
+            return Err(Refused::Open { tenant: seen.tenant, error: first });
+        };
+        let fresh = admitted(seen.tenant, fresh)?;
+        let refused = match self.checkout(&fresh).await {
+            Err(Refused::Open { error, .. }) => error,
+            other => return other,
+        };
+        if refused.is_repairable() {
+            tracing::warn!(tenant.id = %seen.tenant, error = %refused, "a tenant's login is refused; asking for a repair");
+            if let Err(error) = jobs::request_repair(self.directory.control(), seen.tenant).await {
+                tracing::warn!(tenant.id = %seen.tenant, %error, "could not ask for a repair");
+            }
+        }
+        Err(Refused::Open { tenant: seen.tenant, error: refused })
+    }
+}
+
+fn admitted(tenant: TenantId, route: Option<Arc<Route>>) -> Result<Arc<Route>, Refused> {
+    let route = route.ok_or(Refused::Unknown(tenant))?;
+    match route.state {
+        State::Active => Ok(route),
+        State::Suspended => Err(Refused::Suspended(tenant)),
+        State::Provisioning => Err(Refused::NotReady(tenant)),
+        State::Deleted => Err(Refused::Unknown(tenant)),
+    }
+}
