@@ -178,30 +178,33 @@ as $$
 $$;
 revoke execute on function request_repair(integer) from public;
 
--- Announce every change that a running server may have cached. Delivery is in commit order.
+-- Announce every change that a running server may have cached: the trigger's first argument, then the named columns.
+-- Delivery is in commit order.
 create function announce() returns trigger language plpgsql as $$
 declare
-    r record;
+    changed jsonb := to_jsonb(case tg_op when 'DELETE' then old else new end);
+    news    text  := tg_argv[0];
 begin
-    if tg_op = 'DELETE' then r := old; else r := new; end if;
-    perform pg_notify('strowger_changes', case tg_table_name
-        when 'tenants'      then 'tenant ' || r.id
-        when 'placements'   then 'tenant ' || r.tenant_id
-        when 'numbers'      then 'number ' || r.kind || ' ' || r.value
-        when 'accounts'     then 'account ' || r.provider || ' ' || r.external_id
-        when 'signing_keys' then 'key ' || r.kid
-        when 'clusters'     then 'everything'
-        when 'platform_settings' then 'everything'
-        when 'jobs'         then 'job'
-    end);
+    for i in 1 .. tg_nargs - 1 loop
+        news := news || ' ' || (changed ->> tg_argv[i]);
+    end loop;
+    perform pg_notify('strowger_changes', news);
     return null;
 end;
 $$;
-create trigger announce after insert or update or delete on tenants      for each row execute function announce();
-create trigger announce after insert or update or delete on placements   for each row execute function announce();
-create trigger announce after insert or update or delete on numbers      for each row execute function announce();
-create trigger announce after insert or update or delete on accounts     for each row execute function announce();
-create trigger announce after insert or update or delete on signing_keys for each row execute function announce();
-create trigger announce after update on clusters                         for each row execute function announce();
-create trigger announce after insert or update or delete on platform_settings for each row execute function announce();
-create trigger announce after insert on jobs                             for each row execute function announce();
+create trigger announce after insert or update or delete on tenants
+    for each row execute function announce('tenant', 'id');
+create trigger announce after insert or update or delete on placements
+    for each row execute function announce('tenant', 'tenant_id');
+create trigger announce after insert or update or delete on numbers
+    for each row execute function announce('number', 'kind', 'value');
+create trigger announce after insert or update or delete on accounts
+    for each row execute function announce('account', 'provider', 'external_id');
+create trigger announce after insert or update or delete on signing_keys
+    for each row execute function announce('key', 'kid');
+create trigger announce after update on clusters
+    for each row execute function announce('everything');
+create trigger announce after insert or update or delete on platform_settings
+    for each row execute function announce('everything');
+create trigger announce after insert on jobs
+    for each row execute function announce('job');

@@ -22,6 +22,9 @@ pub struct Args {
     config: Option<PathBuf>,
     #[command(flatten)]
     options: Options,
+    /// Stop when standard input ends: for a parent that starts this process and may die without a word.
+    #[arg(long)]
+    pub stop_with_parent: bool,
     /// Print every route and who may call it, and stop.
     #[arg(long)]
     pub routes: bool,

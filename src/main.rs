@@ -14,12 +14,13 @@ fn main() -> anyhow::Result<()> {
         return print_routes();
     }
     telemetry::init();
+    let stop_with_parent = args.stop_with_parent;
     let config = args.load()?;
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
         let server = Server::bind(config).await?;
         // Whoever started us waits for this line.
         writeln!(std::io::stdout(), "listening on http://{}", server.address()?)?;
-        server.run(telemetry::told_to_stop()).await;
+        server.run(telemetry::told_to_stop(stop_with_parent)).await;
         Ok(())
     })
 }

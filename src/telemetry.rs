@@ -11,14 +11,28 @@ pub fn init() {
     let _ = if json { base.json().try_init() } else { base.with_target(false).try_init() };
 }
 
-/// Done when the process is asked to end: Ctrl-C, or SIGTERM from whoever runs it.
-pub async fn told_to_stop() {
+/// Done when the process is asked to end: Ctrl-C, SIGTERM, or, if wanted, the end of standard input.
+pub async fn told_to_stop(with_parent: bool) {
     let interrupted = tokio::signal::ctrl_c();
-    match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-        Ok(mut terminated) => tokio::select! {
-            _ = interrupted => {}
-            _ = terminated.recv() => {}
-        },
-        Err(_) => drop(interrupted.await),
+    let terminated = async {
+        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+            Ok(mut signal) => drop(signal.recv().await),
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = interrupted => {}
+        () = terminated => {}
+        () = end_of_stdin(), if with_parent => {}
     }
+}
+
+async fn end_of_stdin() {
+    // A thread of its own, not tokio's standard input: a blocked read there would keep the runtime from ending.
+    let (ended, wait) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+        let _ = ended.send(());
+    });
+    let _ = wait.await;
 }

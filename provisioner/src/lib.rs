@@ -1,1 +1,84 @@
-pub fn x(){}
+//! The privileged half of Strowger: what creates roles, schemas and databases, and what holds the admin credentials.
+//!
+//! It depends on the `strowger` library and never the reverse; nothing that faces the internet links it. The binary,
+//! `strowgerctl`, is a thin command line over the operations here: [`tenants`], [`numbers`], [`credentials`], [`bootstrap`].
+//! Long work stands in the control database as a job, so that a [`worker`] can finish what a killed command began.
+
+pub mod error;
+mod scram;
+mod admin_db;
+mod steps;
+pub mod bootstrap;
+pub mod credentials;
+pub mod numbers;
+pub mod tenants;
+pub mod worker;
+pub mod embedded;
+pub mod demo;
+pub mod cli;
+
+use std::time::Duration;
+
+use strowger::control::changes::{self, Heard};
+use strowger::control::installation::{self, Installation};
+use strowger::control::keys::{self, Ring};
+use strowger::control::{Actor, Control};
+use strowger::vault::{DataKey, MasterRing, Scope};
+use uuid::Uuid;
+
+use error::{Error, Result};
+
+/// How long a command waits for running servers to have acted on its change.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// The control database, both rings, and who acts: what every operation needs.
+pub struct Provisioner {
+    control: Control,
+    server_ring: MasterRing,
+    admin_ring: MasterRing,
+    installation: Installation,
+    actor: Actor,
+}
+
+impl Provisioner {
+    /// Connects to an initialised control database.
+    pub async fn open(control_url: &str, server_ring: MasterRing, admin_ring: MasterRing, actor: Actor) -> Result<Self> {
+        let control = Control::lazy(control_url, "strowgerctl", 4)?;
+        let installation = installation::get(&control).await?;
+        let installation = installation.ok_or_else(|| Error::Conflict("this control database is not initialised: run `strowgerctl init`".into()))?;
+        Ok(Self { control, server_ring, admin_ring, installation, actor })
+    }
+
+    /// The control database, for reading.
+    pub fn control(&self) -> &Control {
+        &self.control
+    }
+
+    /// What holds for the whole installation.
+    pub fn installation(&self) -> &Installation {
+        &self.installation
+    }
+
+    /// Waits until running servers have acted on what was committed.
+    pub async fn settle(&self) -> Result<Heard> {
+        Ok(changes::settle(&self.control, Uuid::new_v4(), PATIENCE).await?)
+    }
+
+    fn ring(&self, which: Ring) -> &MasterRing {
+        match which {
+            Ring::Server => &self.server_ring,
+            Ring::Admin => &self.admin_ring,
+        }
+    }
+
+    async fn platform_key(&self, which: Ring) -> Result<DataKey> {
+        self.data_key(Scope::Platform, which).await
+    }
+
+    /// The data key that seals what belongs to `scope`.
+    async fn data_key(&self, scope: Scope, which: Ring) -> Result<DataKey> {
+        let missing = || Error::Conflict(format!("{scope:?} has no data key"));
+        let wrapped = keys::newest(&self.control, scope, which).await?.ok_or_else(missing)?;
+        self.ring(which).unwrap_data_key(scope, &wrapped).map_err(Error::vault(format!("the data key of {scope:?}")))
+    }
+}

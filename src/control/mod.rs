@@ -11,6 +11,7 @@ pub mod clusters;
 pub mod installation;
 pub mod jobs;
 pub mod keys;
+pub mod locks;
 pub mod numbers;
 pub mod placements;
 pub mod secrets;

@@ -11,6 +11,7 @@ use super::{DataKey, Scope, VaultError};
 ///
 /// The text form has one `id:base64` of 32 bytes a line (or separated by commas, as fits an environment variable); lines
 /// that begin with `#` are comments.
+#[derive(Clone)]
 pub struct MasterRing(Vec<(String, KeyBytes)>);
 
 /// Why a ring cannot be used. The process that needs it stops.

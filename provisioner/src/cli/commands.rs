@@ -1,0 +1,325 @@
+//! One function a command.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use strowger::control::clusters::{self, Isolation, Tls};
+use strowger::control::numbers::{self, Assignment};
+use strowger::control::{Actor, Control, accounts, audit, tenants as rows, tokens};
+use strowger::id::Prefix;
+use strowger::telemetry::told_to_stop;
+use strowger::vault::{MasterRing, Secret as Bytes};
+use zeroize::Zeroizing;
+
+use super::args::{self, Account, Audit, Cli, Cluster, ClusterKind, Command, Key, KeyAlgorithm, NumberCommand, Secret, Tenant, Token};
+use super::output::{print, say};
+use super::running::Server;
+use super::settings::Settings;
+use crate::bootstrap::{self, ClusterSpec, Superuser};
+use crate::credentials::{self, Algorithm};
+use crate::embedded::{self, Attached, Durability, Embedded};
+use crate::error::{Error, Result};
+use crate::tenants::NewTenant;
+use crate::{Provisioner, demo, numbers as number_operations, tenants, worker};
+
+/// Carries out what was typed.
+pub async fn run(cli: Cli) -> Result<()> {
+    let data = || cli.data.clone().map_or_else(default_data, Ok);
+    match &cli.command {
+        Command::Demo(demo) => run_demo(&data()?, demo, &cli).await,
+        Command::Up(up) => run_up(&data()?, up).await,
+        Command::Postgres { unsafe_no_sync } => run_postgres(&data()?, *unsafe_no_sync, &cli).await,
+        Command::Init { prefix, out } => init(&prefix.parse()?, out).await,
+        _ => on_installation(&cli).await,
+    }
+}
+
+/// The commands that need an installation: a running one is used, an embedded one is started for the while.
+async fn on_installation(cli: &Cli) -> Result<()> {
+    let Some(data) = &cli.data else {
+        let settings = Settings::load(&cli.given, cli.config.as_deref())?;
+        return command(cli, open(&settings).await?, &settings.control_url).await;
+    };
+    if !data.join("strowgerctl.toml").exists() && !data.join("lock").exists() {
+        return Err(Error::Conflict(format!("there is no installation in {}: `strowgerctl up --data {0}` makes one", data.display())));
+    }
+    match Embedded::attach(data, Durability::Full, &|_| ()).await? {
+        Attached::Running => {
+            let settings = Settings::from_data(data)?;
+            command(cli, open(&settings).await?, &settings.control_url).await
+        }
+        Attached::Ours(embedded) => {
+            let done = async {
+                let with = embedded.provisioner(actor(), &|_| ()).await?;
+                command(cli, with, &Settings::from_data(data)?.control_url).await
+            };
+            let done = tokio::select! {
+                done = done => done,
+                () = told_to_stop(false) => Err(Error::Unavailable("interrupted".into())),
+            };
+            embedded.stop()?;
+            done
+        }
+    }
+}
+
+async fn open(settings: &Settings) -> Result<Provisioner> {
+    let (server_ring, admin_ring) = settings.rings()?;
+    Provisioner::open(&settings.control_url, server_ring, admin_ring, actor()).await
+}
+
+async fn command(cli: &Cli, with: Provisioner, control_url: &str) -> Result<()> {
+    let result = match &cli.command {
+        Command::Worker => return run_worker(with, control_url).await,
+        Command::Cluster(cluster) => on_clusters(&with, cluster).await?,
+        Command::Tenant(tenant) => on_tenants(&with, tenant).await?,
+        Command::Account(account) => on_accounts(&with, account).await?,
+        Command::Number(number) => on_numbers(&with, number).await?,
+        Command::Secret(Secret::Set { name, tenant }) => {
+            credentials::set_secret(&with, *tenant, name, &from_stdin("the secret")?).await?;
+            json!({ "name": name, "customer_id": tenant })
+        }
+        Command::Token(Token::Mint { tenant, scope, ttl }) => {
+            // The token alone on a line, whatever --output says: it is for command substitution.
+            return show(args::Output::Text, &credentials::mint(&with, *tenant, &scope.0, *ttl).await?.into());
+        }
+        Command::Key(key) => on_keys(&with, key).await?,
+        Command::Audit(Audit::List { tenant, limit }) => json!(audit::list(with.control(), *tenant, *limit).await?),
+        Command::Demo(_) | Command::Up(_) | Command::Postgres { .. } | Command::Init { .. } => Value::Null,
+    };
+    show(cli.output, &result)
+}
+
+async fn on_clusters(with: &Provisioner, command: &Cluster) -> Result<Value> {
+    if let Cluster::Add { name, kind, region, budget, ca } = command {
+        let mut at = superuser_from_stdin()?;
+        if let Some(path) = ca {
+            let pem = std::fs::read_to_string(path).map_err(Error::io(format!("read {}", path.display())))?;
+            at.address.tls = Tls::VerifyFull(Some(pem));
+        }
+        let holds = if *kind == ClusterKind::Shared { Isolation::Schema } else { Isolation::Database };
+        bootstrap::add_cluster(with, &at, &ClusterSpec { name, holds, region, connection_budget: *budget }).await?;
+    }
+    let all = clusters::list(with.control()).await?;
+    let shown = |c: &clusters::Cluster| {
+        let Tls::Disable = c.address.tls else {
+            return json!({ "name": c.name, "kind": c.kind, "region": c.region, "host": c.address.host, "port": c.address.port, "tls": "verify-full", "budget": c.connection_budget });
+        };
+        json!({ "name": c.name, "kind": c.kind, "region": c.region, "host": c.address.host, "port": c.address.port, "tls": "disable", "budget": c.connection_budget })
+    };
+    Ok(all.iter().map(shown).collect())
+}
+
+async fn on_tenants(with: &Provisioner, command: &Tenant) -> Result<Value> {
+    Ok(json!(match command {
+        Tenant::List => return Ok(json!(rows::list(with.control()).await?)),
+        Tenant::Connection { id } => return Ok(tenants::connection(with, *id).await?.into()),
+        Tenant::Create { name, isolation, id, cluster, region } => {
+            let isolation = if *isolation == args::Isolation::Schema { Isolation::Schema } else { Isolation::Database };
+            let new = NewTenant { name, id: *id, isolation, cluster: cluster.as_deref(), region: *region };
+            tenants::create(with, &new).await?
+        }
+        Tenant::Show { id } => tenants::get(with, *id).await?,
+        Tenant::Suspend { id, reason } => tenants::suspend(with, *id, reason).await?,
+        Tenant::Resume { id, reason } => tenants::resume(with, *id, reason).await?,
+        Tenant::Delete { id, reason } => tenants::delete(with, *id, reason).await?,
+        Tenant::Repair { id } => {
+            tenants::repair(with, *id).await?;
+            tenants::get(with, *id).await?
+        }
+    }))
+}
+
+async fn on_accounts(with: &Provisioner, command: &Account) -> Result<Value> {
+    if let Account::Add { id, tenant, .. } = command {
+        credentials::add_account(with, id, *tenant, &from_stdin("the auth token")?).await?;
+    }
+    Ok(json!(accounts::list(with.control()).await?))
+}
+
+async fn on_numbers(with: &Provisioner, command: &NumberCommand) -> Result<Value> {
+    match command {
+        NumberCommand::Assign { number, tenant, account } => {
+            let heard = number_operations::assign(with, number, *tenant, account.as_ref()).await?;
+            Ok(json!({ "number": number.to_string(), "customer_id": tenant, "instances": heard.instances, "acknowledged": heard.acknowledged }))
+        }
+        NumberCommand::Release { number } => {
+            let heard = number_operations::release(with, number).await?;
+            Ok(json!({ "number": number.to_string(), "customer_id": null, "instances": heard.instances, "acknowledged": heard.acknowledged }))
+        }
+        NumberCommand::List => {
+            let shown = |row: &numbers::NumberRow| {
+                let (state, tenant) = match &row.assignment {
+                    Assignment::Active(tenant) => ("active", Some(*tenant)),
+                    Assignment::Moving { to, .. } => ("moving", *to),
+                    Assignment::Released => ("released", None),
+                };
+                json!({ "number": row.number.to_string(), "customer_id": tenant, "account": row.account.as_str(), "state": state })
+            };
+            Ok(numbers::list(with.control()).await?.iter().map(shown).collect())
+        }
+    }
+}
+
+async fn on_keys(with: &Provisioner, command: &Key) -> Result<Value> {
+    match command {
+        Key::Add { kid, algorithm } => {
+            let algorithm = if *algorithm == KeyAlgorithm::EdDsa { Algorithm::EdDsa } else { Algorithm::Hs256 };
+            credentials::add_key(with, kid, algorithm).await?;
+        }
+        Key::Retire { kid } => credentials::retire_key(with, kid).await?,
+        Key::List => {}
+    }
+    Ok(json!(tokens::list(with.control()).await?))
+}
+
+async fn run_worker(with: Provisioner, control_url: &str) -> Result<()> {
+    strowger::telemetry::init();
+    let listening = Control::lazy(control_url, "strowgerctl worker", 1)?;
+    tokio::select! {
+        () = worker::run(Arc::new(with), listening) => {}
+        () = told_to_stop(false) => {}
+    }
+    Ok(())
+}
+
+/// Everything of an embedded installation, and the worker in this process.
+async fn run_up(data: &Path, up: &args::Up) -> Result<()> {
+    strowger::telemetry::init();
+    let stop = told_to_stop(false);
+    let embedded = start(data, up.fresh).await?;
+    let done = async {
+        let with = Arc::new(embedded.provisioner(Actor::worker("up"), &say).await?);
+        embedded.announce()?;
+        let listening = Control::lazy(&Settings::from_data(data)?.control_url, "strowgerctl worker", 1)?;
+        let mut server = Server::start(data, up.port, up.public_url.as_deref(), None).await?;
+        show(args::Output::Text, &format!("listening on {}", server.base_url).into())?;
+        tokio::select! {
+            () = worker::run(with, listening) => {}
+            error = server.ended() => return Err(error),
+            () = stop => {}
+        }
+        say("stopping");
+        server.stop().await;
+        Ok(())
+    };
+    let done = done.await;
+    embedded.stop()?;
+    done
+}
+
+async fn run_demo(data: &Path, args: &args::Demo, cli: &Cli) -> Result<()> {
+    let stop = told_to_stop(false);
+    let embedded = start(data, args.fresh).await?;
+    let done = async {
+        let with = Arc::new(embedded.provisioner(Actor::operator("demo"), &say).await?);
+        embedded.announce()?;
+        let control_url = Settings::from_data(data)?.control_url;
+        let listening = Control::lazy(&control_url, "strowgerctl worker", 1)?;
+        let working = tokio::spawn(worker::run(Arc::clone(&with), listening));
+        let log = data.join("strowger.log");
+        let server = Server::start(data, args.port, None, Some(&log)).await?;
+        let shown = demo::run(&with, &server.base_url, &say).await;
+        let shown = match shown {
+            Ok(report) if cli.output == args::Output::Json => show(cli.output, &json!(report)),
+            Ok(report) => demo::print(&report, data, &log).map_err(Error::io("print")),
+            Err(error) => Err(error),
+        };
+        if shown.is_ok() && !args.exit {
+            say("serving until you press Ctrl-C");
+            stop.await;
+        }
+        server.stop().await;
+        working.abort();
+        shown
+    };
+    let done = done.await;
+    say("stopping the private Postgres");
+    embedded.stop()?;
+    done
+}
+
+async fn start(data: &Path, fresh: bool) -> Result<Embedded> {
+    if fresh && data.exists() {
+        if !data.join("lock").exists() {
+            return Err(Error::Conflict(format!("{} is not a data folder of ours; it is left alone", data.display())));
+        }
+        // Whoever runs it keeps it: only a folder that we can start is cleared.
+        Embedded::start(data, Durability::Full, &|_| ()).await?.stop()?;
+        std::fs::remove_dir_all(data).map_err(Error::io(format!("delete {}", data.display())))?;
+    }
+    Embedded::start(data, Durability::Full, &say).await
+}
+
+async fn run_postgres(data: &Path, unsafe_no_sync: bool, cli: &Cli) -> Result<()> {
+    let durability = if unsafe_no_sync { Durability::None } else { Durability::Full };
+    let stop = told_to_stop(false);
+    let embedded = Embedded::start(data, durability, &say).await?;
+    let mut shown = serde_json::Map::new();
+    for name in ["control", "shared", "dedicated"] {
+        let Superuser { address, user, password } = embedded.superuser(name)?;
+        let password = password.expose_str().unwrap_or_default().to_owned();
+        shown.insert(name.into(), format!("postgres://{user}:{password}@{}:{}/postgres", address.host, address.port).into());
+    }
+    show(cli.output, &shown.into())?;
+    stop.await;
+    embedded.stop()
+}
+
+async fn init(prefix: &Prefix, out: &Path) -> Result<()> {
+    let at = superuser_from_stdin()?;
+    std::fs::create_dir_all(out).map_err(Error::io(format!("create {}", out.display())))?;
+    let path = |name: &str| out.join(name);
+    for ring in ["server.ring", "admin.ring"] {
+        if !path(ring).exists() {
+            embedded::write_private(&path(ring), MasterRing::generate("k1").as_bytes())?;
+        }
+    }
+    let (server_ring, admin_ring) = (MasterRing::from_file(&path("server.ring"))?, MasterRing::from_file(&path("admin.ring"))?);
+    let urls = bootstrap::init(&at, prefix, &server_ring, &admin_ring, &actor()).await?;
+    let text = format!("control-url = \"{}\"\nkey-ring = {:?}\n", urls.server, path("server.ring"));
+    embedded::write_private(&path("strowger.toml"), text.as_bytes())?;
+    let (server, admin) = (path("server.ring"), path("admin.ring"));
+    let text = format!("control-url = \"{}\"\nserver-key-ring = {server:?}\nadmin-key-ring = {admin:?}\n", urls.provisioner);
+    embedded::write_private(&path("strowgerctl.toml"), text.as_bytes())?;
+    say(&format!("wrote strowger.toml, strowgerctl.toml and two key rings to {}; keep copies of the rings elsewhere", out.display()));
+    Ok(())
+}
+
+/// What comes on standard input, without the line's end.
+fn from_stdin(what: &str) -> Result<Bytes> {
+    let mut text = Zeroizing::new(String::new());
+    std::io::stdin().read_to_string(&mut text).map_err(Error::io(format!("read {what} from standard input")))?;
+    let text = text.trim_end_matches(['\r', '\n']);
+    if text.is_empty() {
+        return Err(Error::Conflict(format!("{what} is read from standard input, and there was nothing")));
+    }
+    Ok(Bytes::new(text.as_bytes().to_vec()))
+}
+
+fn superuser_from_stdin() -> Result<Superuser> {
+    let url = from_stdin("the superuser's URL")?;
+    Superuser::from_url(url.expose_str().unwrap_or_default())
+}
+
+/// The person at the keyboard, for the audit log.
+fn actor() -> Actor {
+    let user = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_else(|_| "unknown".into());
+    let host = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
+    Actor::operator(&format!("{user}@{}", host.trim()))
+}
+
+/// A folder that the user Postgres runs as can reach: root's home is closed to it.
+fn default_data() -> Result<PathBuf> {
+    let home = std::env::var_os("HOME").map(PathBuf::from);
+    match home {
+        Some(home) if home != Path::new("/root") => Ok(home.join(".local/share/strowger")),
+        _ => Ok(PathBuf::from("/var/lib/strowger")),
+    }
+}
+
+fn show(output: args::Output, value: &Value) -> Result<()> {
+    print(output, value).map_err(Error::io("print"))
+}

@@ -1,0 +1,10 @@
+//! The command line: words into operations, results into lines or JSON.
+
+mod args;
+mod commands;
+mod output;
+mod running;
+pub mod settings;
+
+pub use args::Cli;
+pub use commands::run;

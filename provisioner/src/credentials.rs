@@ -1,0 +1,115 @@
+//! Accounts, secrets and service tokens.
+
+use strowger::auth::Scope as Right;
+use strowger::auth::jwt::{self, Claims, SigningKey};
+use strowger::clock::Clock;
+use strowger::control::keys::Ring;
+use strowger::control::tokens::{self, NewKey};
+use strowger::control::{accounts, secrets};
+use strowger::id::{AccountSid, TenantId};
+use strowger::vault::{NamedSecret, Scope, Secret};
+use uuid::Uuid;
+
+use crate::Provisioner;
+use crate::bootstrap::SigningPair;
+use crate::error::{Error, Result};
+use crate::tenants;
+
+/// Adds a Twilio account, or gives a known one a new auth token.
+pub async fn add_account(with: &Provisioner, id: &AccountSid, owner: Option<TenantId>, token: &Secret) -> Result<()> {
+    let scope = existing(with, owner).await?;
+    let sealed = with.data_key(scope, Ring::Server).await?.seal(id.as_str(), token.expose());
+    let mut change = with.control.change(&with.actor).await?;
+    accounts::put(&mut change, id, scope, &sealed).await?;
+    change.commit().await?;
+    with.settle().await.map(drop)
+}
+
+/// Sets a secret by name.
+pub async fn set_secret(with: &Provisioner, owner: Option<TenantId>, name: &str, value: &Secret) -> Result<()> {
+    let shaped = name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.len() <= 63
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_.-".contains(&b));
+    if !shaped {
+        return Err(Error::Conflict("a secret's name is up to 63 of a-z, 0-9, _, ., - and starts with a letter".into()));
+    }
+    let scope = existing(with, owner).await?;
+    let sealed = with.data_key(scope, Ring::Server).await?.seal::<NamedSecret>(name, value.expose());
+    let mut change = with.control.change(&with.actor).await?;
+    secrets::put(&mut change, scope, name, &sealed).await?;
+    Ok(change.commit().await?)
+}
+
+async fn existing(with: &Provisioner, owner: Option<TenantId>) -> Result<Scope> {
+    if let Some(id) = owner {
+        tenants::get(with, id).await?;
+    }
+    Ok(Scope::of(owner))
+}
+
+/// A kind of signing key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Algorithm {
+    /// A shared secret, which every verifier could also sign with.
+    Hs256,
+    /// A key pair: only the provisioner can sign.
+    EdDsa,
+}
+
+/// Adds a signing key; it becomes the one that new tokens are signed with.
+pub async fn add_key(with: &Provisioner, kid: &str, algorithm: Algorithm) -> Result<()> {
+    if kid.is_empty() || kid.len() > 64 || !kid.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)) {
+        return Err(Error::Conflict("a key id is 1 to 64 letters, digits, dots, dashes or underscores".into()));
+    }
+    let mut change = with.control.change(&with.actor).await?;
+    match algorithm {
+        Algorithm::EdDsa => {
+            let pair = SigningPair::generate(&with.platform_key(Ring::Admin).await?, kid)?;
+            tokens::add(&mut change, kid, &pair.as_new()).await?;
+        }
+        Algorithm::Hs256 => {
+            let sealed = with.platform_key(Ring::Server).await?.seal(kid, Secret::random_password().expose());
+            tokens::add(&mut change, kid, &NewKey::Hs256(&sealed)).await?;
+        }
+    }
+    change.commit().await?;
+    with.settle().await.map(drop)
+}
+
+/// Retires a signing key on every running server.
+pub async fn retire_key(with: &Provisioner, kid: &str) -> Result<()> {
+    let mut change = with.control.change(&with.actor).await?;
+    tokens::retire(&mut change, kid).await?;
+    change.commit().await?;
+    with.settle().await.map(drop)
+}
+
+/// Signs a token for one tenant with the newest active key. `ttl_s` in seconds.
+pub async fn mint(with: &Provisioner, tenant: TenantId, scopes: &[Right], ttl_s: i64) -> Result<String> {
+    tenants::get(with, tenant).await?;
+    let (key, sealed) = tokens::newest_signer(&with.control)
+        .await?
+        .ok_or_else(|| Error::Conflict("there is no active signing key: add one with `strowgerctl key add`".into()))?;
+    let ring = if key.algorithm == "EdDSA" { Ring::Admin } else { Ring::Server };
+    let secret = with.platform_key(ring).await?.open(&key.kid, &sealed).map_err(Error::vault(format!("signing key {}", key.kid)))?;
+    let signer = match ring {
+        Ring::Admin => SigningKey::EdDsa(secret.expose()),
+        Ring::Server => SigningKey::Hs256(secret.expose()),
+    };
+    let iat = Clock::system().now().unix_timestamp();
+    let scope: Vec<&str> = scopes.iter().map(|scope| scope.as_str()).collect();
+    let claims = Claims {
+        customer_id: tenant,
+        scope: scope.join(" "),
+        iat,
+        exp: iat + ttl_s,
+        iss: with.installation.token_issuer.clone(),
+        aud: with.installation.token_audience.clone(),
+        jti: Uuid::new_v4().to_string(),
+    };
+    let token = jwt::sign(&key.kid, &signer, &claims).ok_or_else(|| Error::Conflict(format!("signing key {} is malformed", key.kid)))?;
+    let mut change = with.control.change(&with.actor).await?;
+    change.record("token.mint", Some(tenant), serde_json::json!({ "kid": key.kid, "jti": claims.jti, "scope": claims.scope, "ttl_s": ttl_s })).await?;
+    change.commit().await?;
+    Ok(token)
+}

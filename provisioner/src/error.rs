@@ -1,0 +1,99 @@
+//! Why an operation did not go through, in words for the operator: what happened, and what to do.
+
+use strowger::control::ControlError;
+use strowger::id::InvalidId;
+use strowger::pg;
+use strowger::vault::{RingError, VaultError};
+
+/// Each kind has its own exit code.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// What was asked for does not fit what is there. Nothing was changed.
+    #[error("{0}")]
+    Conflict(String),
+    /// A database or file that is needed cannot be reached now; trying again may help.
+    #[error("{0}")]
+    Unavailable(String),
+    /// Postgres refused a statement.
+    #[error("{doing}: {message} (SQLSTATE {sqlstate})")]
+    Postgres {
+        /// What was being done.
+        doing: String,
+        /// Postgres's code.
+        sqlstate: String,
+        /// Postgres's message.
+        message: String,
+    },
+    /// The control database.
+    #[error(transparent)]
+    Control(ControlError),
+    /// A key ring.
+    #[error(transparent)]
+    Ring(#[from] RingError),
+    /// A sealed value.
+    #[error("{what}: {error}")]
+    Vault {
+        /// Which one.
+        what: String,
+        /// Why.
+        error: VaultError,
+    },
+    /// A file or a process.
+    #[error("{doing}: {error}")]
+    Io {
+        /// What was being done.
+        doing: String,
+        /// What the system said.
+        error: std::io::Error,
+    },
+}
+
+/// What most functions here return.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// 3: ask for something else or change the state first. 4: try again later. 1: everything else.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Conflict(_) | Self::Control(ControlError::Conflict(_)) => 3,
+            Self::Unavailable(_) | Self::Control(ControlError::Unreachable(_)) => 4,
+            _ => 1,
+        }
+    }
+
+    /// A statement's error, with what was being done.
+    pub fn postgres(doing: impl Into<String>) -> impl FnOnce(tokio_postgres::Error) -> Self {
+        let doing = doing.into();
+        move |error| match error.as_db_error() {
+            Some(db) => Self::Postgres { doing, sqlstate: db.code().code().to_owned(), message: db.message().to_owned() },
+            None => Self::Unavailable(format!("{doing}: {}", pg::describe(&error))),
+        }
+    }
+
+    /// A file's or process's error, with what was being done.
+    pub fn io(doing: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
+        let doing = doing.into();
+        move |error| Self::Io { doing, error }
+    }
+
+    /// A vault error, with what was being opened.
+    pub fn vault(what: impl Into<String>) -> impl FnOnce(VaultError) -> Self {
+        let what = what.into();
+        move |error| Self::Vault { what, error }
+    }
+}
+
+impl From<ControlError> for Error {
+    fn from(error: ControlError) -> Self {
+        match error {
+            ControlError::Conflict(text) => Self::Conflict(text),
+            other => Self::Control(other),
+        }
+    }
+}
+
+impl From<InvalidId> for Error {
+    fn from(error: InvalidId) -> Self {
+        Self::Conflict(error.to_string())
+    }
+}

@@ -1,0 +1,102 @@
+//! A tenant's four roles: an owner that nobody logs in as, a group with the rights, and two logins that take turns.
+
+use strowger::control::clusters::Cluster;
+use strowger::control::tenants::Tenant;
+use strowger::vault::Secret;
+
+use super::{MAINTENANCE_DATABASE, is_shared, shared_group};
+use crate::Provisioner;
+use crate::admin_db::{AdminDb, ident, literal};
+use crate::error::{Error, Result};
+use crate::scram;
+
+/// All instances' pools for one tenant together stay under this.
+const CONNECTION_LIMIT: u32 = 20;
+
+/// Also sent in every startup packet; on the role they hold for whoever else gets hold of the login.
+const SETTINGS: [(&str, &str); 3] =
+    [("statement_timeout", "15s"), ("lock_timeout", "5s"), ("idle_in_transaction_session_timeout", "15s")];
+
+
+/// Makes roles, passwords, settings and memberships what they must be, in one transaction.
+pub(crate) async fn ensure_roles(with: &Provisioner, cluster: &Cluster, tenant: &Tenant, password: &Secret) -> Result<()> {
+    let prefix = &with.installation.prefix;
+    let [owner, group] = ["owner", "rw"].map(|what| prefix.tenant(tenant.id, what));
+    let mut db = AdminDb::open(with, cluster, MAINTENANCE_DATABASE).await?;
+    let mut sql = String::new();
+    for role in [&owner, &group] {
+        if !db.exists("select 1 from pg_roles where rolname = $1", role).await? {
+            sql.push_str(&format!("create role {} nologin;\n", ident(role)));
+        }
+    }
+    for turn in ["a", "b"] {
+        let login = prefix.tenant(tenant.id, turn);
+        let role = ident(&login);
+        if !db.exists("select 1 from pg_roles where rolname = $1", &login).await? {
+            sql.push_str(&format!("create role {role};\n"));
+        }
+        let credential = if login == tenant.login_role {
+            format!("login password {}", literal(&scram::verifier(password)?))
+        } else {
+            // The other login waits for its turn without a password.
+            "nologin password null".to_owned()
+        };
+        sql.push_str(&format!("alter role {role} {credential} connection limit {CONNECTION_LIMIT} valid until 'infinity';\n"));
+        sql.push_str(&settings(&role, &tenant.schema, &databases_with_settings(&db, &login).await?));
+        sql.push_str(&format!("grant {} to {role};\n", ident(&group)));
+        if is_shared(tenant) {
+            sql.push_str(&format!("grant {} to {role};\n", ident(&shared_group(with))));
+        }
+    }
+    let what = db.what();
+    let tx = db.begin().await?;
+    tx.batch_execute(&sql).await.map_err(Error::postgres(format!("roles of tenant {}, {what}", tenant.id)))?;
+    tx.commit().await.map_err(Error::postgres(what))
+}
+
+/// Databases in which a login has given itself settings of its own.
+async fn databases_with_settings(db: &AdminDb, login: &str) -> Result<Vec<String>> {
+    let sql = "select d.datname::text from pg_db_role_setting s
+               join pg_roles r on r.oid = s.setrole join pg_database d on d.oid = s.setdatabase where r.rolname = $1";
+    Ok(db.query(sql, &[&login]).await?.iter().map(|row| row.get(0)).collect())
+}
+
+fn settings(role: &str, schema: &str, own: &[String]) -> String {
+    let mut sql = format!("alter role {role} reset all;\n");
+    for database in own {
+        sql.push_str(&format!("alter role {role} in database {} reset all;\n", ident(database)));
+    }
+    sql.push_str(&format!("alter role {role} set search_path = {};\n", ident(schema)));
+    for (name, value) in SETTINGS {
+        sql.push_str(&format!("alter role {role} set {name} = '{value}';\n"));
+    }
+    sql
+}
+
+/// What `pg_db_role_setting` must hold for a login of a tenant, sorted.
+pub(crate) fn expected_settings(schema: &str) -> Vec<String> {
+    let mut all: Vec<String> = SETTINGS.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    all.push(format!("search_path={schema}"));
+    all.sort_unstable();
+    all
+}
+
+/// Shuts a tenant out: no login works, no session is left. Acknowledged writes are all there when this returns.
+pub(crate) async fn fence(with: &Provisioner, cluster: &Cluster, tenant: &Tenant) -> Result<()> {
+    let db = AdminDb::open(with, cluster, MAINTENANCE_DATABASE).await?;
+    let logins: Vec<String> = ["a", "b"].map(|turn| with.installation.prefix.tenant(tenant.id, turn)).into();
+    for login in &logins {
+        if db.exists("select 1 from pg_roles where rolname = $1", login).await? {
+            db.run(&format!("alter role {} nologin", ident(login))).await?;
+        }
+    }
+    let sql = "select count(pg_terminate_backend(pid)) from pg_stat_activity where usename = any($1)";
+    for _ in 0..200 {
+        let left: i64 = db.query(sql, &[&logins]).await?.first().map_or(0, |row| row.get(0));
+        if left == 0 {
+            return Ok(());
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(25)).await;
+    }
+    Err(Error::Unavailable(format!("sessions of tenant {} did not end; run the command again", tenant.id)))
+}
