@@ -8,7 +8,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let demo = Path::new(&env::var("CARGO_MANIFEST_DIR")?).join("../ops/demo");
     println!("cargo::rerun-if-changed=../control-migrations");
     println!("cargo::rerun-if-changed={}", demo.display());
-    let mut files: Vec<_> = fs::read_dir(&demo)?.collect::<Result<Vec<_>, _>>()?.iter().map(fs::DirEntry::path).collect();
+    let mut files: Vec<_> =
+        fs::read_dir(&demo)?.collect::<Result<Vec<_>, _>>()?.iter().map(fs::DirEntry::path).collect();
     files.sort();
     let mut list = String::from("const DEMO_FILES: &[(&str, &str)] = &[\n");
     for file in files.iter().filter(|path| path.extension().is_some_and(|e| e == "toml")) {

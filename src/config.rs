@@ -91,7 +91,8 @@ impl Args {
         };
         let given = self.options;
         let ring = given.key_ring.or(file.key_ring).context("--key-ring (or STROWGER_KEY_RING) is required")?;
-        let public_url = given.public_url.or(file.public_url).map(|url| url.parse()).transpose().context("--public-url")?;
+        let public_url =
+            given.public_url.or(file.public_url).map(|url| url.parse()).transpose().context("--public-url")?;
         let mut limits = Limits::default();
         if let Some(connections) = given.tenant_connections.or(file.tenant_connections) {
             limits.connections_per_tenant = connections.max(1);
@@ -106,7 +107,10 @@ impl Args {
             "--instance must be 1 to 40 visible ASCII characters"
         );
         Ok(Config {
-            control_url: given.control_url.or(file.control_url).context("--control-url (or STROWGER_CONTROL_URL) is required")?,
+            control_url: given
+                .control_url
+                .or(file.control_url)
+                .context("--control-url (or STROWGER_CONTROL_URL) is required")?,
             ring: MasterRing::from_file(&ring).with_context(|| format!("load the key ring {}", ring.display()))?,
             listen: given.listen.or(file.listen).unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080))),
             public_url,

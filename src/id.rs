@@ -41,7 +41,10 @@ impl From<TenantId> for i32 {
 impl FromStr for TenantId {
     type Err = InvalidId;
     fn from_str(s: &str) -> Result<Self, InvalidId> {
-        s.parse::<i32>().ok().and_then(|n| n.try_into().ok()).ok_or(InvalidId("a tenant id is a positive 32-bit integer"))
+        s.parse::<i32>()
+            .ok()
+            .and_then(|n| n.try_into().ok())
+            .ok_or(InvalidId("a tenant id is a positive 32-bit integer"))
     }
 }
 
@@ -138,7 +141,11 @@ impl FromStr for Prefix {
         let good = s.len() <= 20
             && s.starts_with(|c: char| c.is_ascii_lowercase())
             && s.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
-        if good { Ok(Self(s.to_owned())) } else { Err(InvalidId("a prefix is up to 20 of a-z, 0-9, _ and starts with a letter")) }
+        if good {
+            Ok(Self(s.to_owned()))
+        } else {
+            Err(InvalidId("a prefix is up to 20 of a-z, 0-9, _ and starts with a letter"))
+        }
     }
 }
 

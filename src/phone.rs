@@ -11,7 +11,8 @@ use phonenumber::metadata::DATABASE;
 
 use crate::id::{InvalidId, Region};
 
-const NOT_A_NUMBER: InvalidId = InvalidId("not a phone number: + and 7 to 15 digits, or a local number of the tenant's region");
+const NOT_A_NUMBER: InvalidId =
+    InvalidId("not a phone number: + and 7 to 15 digits, or a local number of the tenant's region");
 
 /// A phone number in E.164, such as `+18005550100`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -65,7 +66,11 @@ impl PhoneNumber {
     }
 
     fn international(digits: &str) -> Result<Self, InvalidId> {
-        if (7..=15).contains(&digits.len()) && !digits.starts_with('0') { Ok(Self(format!("+{digits}"))) } else { Err(NOT_A_NUMBER) }
+        if (7..=15).contains(&digits.len()) && !digits.starts_with('0') {
+            Ok(Self(format!("+{digits}")))
+        } else {
+            Err(NOT_A_NUMBER)
+        }
     }
 }
 
@@ -105,10 +110,15 @@ impl CallerKey {
     /// Reads what a client sent as `user_id`; a value that is neither a number nor another caller key is refused.
     pub fn parse(raw: &str, region: Region) -> Result<Self, InvalidId> {
         match raw.trim().strip_prefix("wa:") {
-            Some(id) if (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)) => {
+            Some(id)
+                if (1..=64).contains(&id.len())
+                    && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)) =>
+            {
                 Ok(Self::WhatsApp(id.to_owned()))
             }
-            Some(_) => Err(InvalidId("a WhatsApp caller is wa: and 1 to 64 letters, digits, dots, dashes or underscores")),
+            Some(_) => {
+                Err(InvalidId("a WhatsApp caller is wa: and 1 to 64 letters, digits, dots, dashes or underscores"))
+            }
             None => PhoneNumber::parse(raw, region).map(Self::Phone),
         }
     }
@@ -217,7 +227,18 @@ mod tests {
 
     #[test]
     fn what_is_no_number_is_refused() {
-        for raw in ["", "+", "anonymous", "RESTRICTED", "client:bob", "+0123456789", "1-800-FLOWERS", "+1234567890123456", "12", "+1５551234567"] {
+        for raw in [
+            "",
+            "+",
+            "anonymous",
+            "RESTRICTED",
+            "client:bob",
+            "+0123456789",
+            "1-800-FLOWERS",
+            "+1234567890123456",
+            "12",
+            "+1５551234567",
+        ] {
             assert_eq!(parse(raw, "US"), None, "{raw}");
         }
         assert!("+1 555 123 4567".parse::<PhoneNumber>().is_err(), "the strict form has no separators");

@@ -37,13 +37,15 @@ pub struct Server {
 impl Server {
     /// Binds the address and connects to the control database.
     pub async fn bind(config: Config) -> anyhow::Result<Self> {
-        let listener = TcpListener::bind(config.listen).await.with_context(|| format!("listen on {}", config.listen))?;
+        let listener =
+            TcpListener::bind(config.listen).await.with_context(|| format!("listen on {}", config.listen))?;
         let public_url = match config.public_url {
             Some(url) => url,
             None => format!("http://{}", listener.local_addr()?).parse()?,
         };
         let control = Control::lazy(&config.control_url, &config.instance, 4).context("--control-url")?;
-        let installation = installation::get(&control).await.context("read the installation from the control database")?;
+        let installation =
+            installation::get(&control).await.context("read the installation from the control database")?;
         let installation = installation.context("this control database is not initialised: run `strowgerctl init`")?;
         let clock = Clock::system();
         let directory = Arc::new(Directory::new(control.clone(), config.ring, &clock, config.staleness));

@@ -1,5 +1,7 @@
 //! Logs, and the signals that end a process.
 
+use std::io::IsTerminal as _;
+
 use tracing_subscriber::EnvFilter;
 
 /// Logs to standard error: lines, or JSON with `STROWGER_LOG_FORMAT=json`. `RUST_LOG` filters.
@@ -8,7 +10,11 @@ pub fn init() {
     let base = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let json = std::env::var("STROWGER_LOG_FORMAT").is_ok_and(|format| format == "json");
     // A second call, as in a test, changes nothing.
-    let _ = if json { base.json().try_init() } else { base.with_target(false).try_init() };
+    let _ = if json {
+        base.json().try_init()
+    } else {
+        base.with_target(false).with_ansi(std::io::stderr().is_terminal()).try_init()
+    };
 }
 
 /// Done when the process is asked to end: Ctrl-C, SIGTERM, or, if wanted, the end of standard input.

@@ -15,7 +15,11 @@ pub(crate) fn ident(name: &str) -> String {
 
 /// A text as SQL, for the statements that take no parameters.
 pub(crate) fn literal(text: &str) -> String {
-    format!("'{}'", text.replace('\\', "\\\\").replace('\'', "''")).replacen('\'', if text.contains('\\') { "E'" } else { "'" }, 1)
+    format!("'{}'", text.replace('\\', "\\\\").replace('\'', "''")).replacen(
+        '\'',
+        if text.contains('\\') { "E'" } else { "'" },
+        1,
+    )
 }
 
 /// Opens a connection and drives it in the background.
@@ -53,7 +57,9 @@ impl AdminDb {
     pub(crate) async fn open(with: &Provisioner, cluster: &Cluster, database: &str) -> Result<Self> {
         let (user, sealed) = clusters::admin(&with.control, cluster.id).await?;
         let key = with.platform_key(strowger::control::keys::Ring::Admin).await?;
-        let password = key.open(&user, &sealed).map_err(Error::vault(format!("the admin credential of cluster {}", cluster.name)))?;
+        let password = key
+            .open(&user, &sealed)
+            .map_err(Error::vault(format!("the admin credential of cluster {}", cluster.name)))?;
         let what = format!("database {database} on cluster {}", cluster.name);
         let client = connect(login(&cluster.address, &user, &password, database), &cluster.address, &what).await?;
         let db = Self { client, what };
@@ -67,7 +73,11 @@ impl AdminDb {
     }
 
     /// Runs one query.
-    pub(crate) async fn query(&self, sql: &str, params: &[&(dyn tokio_postgres::types::ToSql + Sync)]) -> Result<Vec<Row>> {
+    pub(crate) async fn query(
+        &self,
+        sql: &str,
+        params: &[&(dyn tokio_postgres::types::ToSql + Sync)],
+    ) -> Result<Vec<Row>> {
         self.client.query(sql, params).await.map_err(Error::postgres(self.what.clone()))
     }
 

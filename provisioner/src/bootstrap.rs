@@ -33,7 +33,8 @@ impl Superuser {
     /// From a libpq URL, as operators have it. `sslmode` and multi-host lists go into the address.
     pub fn from_url(url: &str) -> Result<Self> {
         let bad = |why: &str| Error::Conflict(format!("the superuser URL {why}"));
-        let config: tokio_postgres::Config = url.parse().map_err(|_| bad("is not postgres://user:password@host:port/"))?;
+        let config: tokio_postgres::Config =
+            url.parse().map_err(|_| bad("is not postgres://user:password@host:port/"))?;
         let hosts: Vec<String> = config
             .get_hosts()
             .iter()
@@ -73,7 +74,13 @@ pub struct ControlUrls {
 }
 
 /// Creates the control database, its two logins, its tables and its first keys; or gives both logins new passwords.
-pub async fn init(at: &Superuser, prefix: &Prefix, server_ring: &MasterRing, admin_ring: &MasterRing, actor: &Actor) -> Result<ControlUrls> {
+pub async fn init(
+    at: &Superuser,
+    prefix: &Prefix,
+    server_ring: &MasterRing,
+    admin_ring: &MasterRing,
+    actor: &Actor,
+) -> Result<ControlUrls> {
     let [owner, server, database] = ["control", "server", "control"].map(|what| prefix.name(what));
     let (owner_password, server_password) = (Secret::random_password(), Secret::random_password());
     let super_db = at.connect("postgres").await?;
@@ -87,8 +94,12 @@ pub async fn init(at: &Superuser, prefix: &Prefix, server_ring: &MasterRing, adm
     }
     run(&super_db, &format!("grant connect on database {} to {}", ident(&database), ident(&server))).await?;
 
-    let mut owner_db =
-        admin_db::connect(admin_db::login(&at.address, &owner, &owner_password, &database), &at.address, "the new control database").await?;
+    let mut owner_db = admin_db::connect(
+        admin_db::login(&at.address, &owner, &owner_password, &database),
+        &at.address,
+        "the new control database",
+    )
+    .await?;
     migrate(&mut owner_db).await?;
     run(&owner_db, &server_grants(&ident(&server))).await?;
     let urls = ControlUrls {
@@ -186,9 +197,20 @@ pub async fn add_cluster(with: &Provisioner, at: &Superuser, spec: &ClusterSpec<
         run(&super_db, &format!("create role {} nologin createrole createdb", ident(&admin))).await?;
     }
     ensure_login(&super_db, &login, "", &password).await?;
-    run(&super_db, &format!("grant {admin} to {}; grant pg_signal_backend to {admin}", ident(&login), admin = ident(&admin))).await?;
+    run(
+        &super_db,
+        &format!("grant {admin} to {}; grant pg_signal_backend to {admin}", ident(&login), admin = ident(&admin)),
+    )
+    .await?;
     for closed in ["postgres", "template1"] {
-        run(&super_db, &format!("revoke all on database {closed} from public; grant connect on database {closed} to {}", ident(&admin))).await?;
+        run(
+            &super_db,
+            &format!(
+                "revoke all on database {closed} from public; grant connect on database {closed} to {}",
+                ident(&admin)
+            ),
+        )
+        .await?;
     }
     make_template(at, &super_db, prefix).await?;
 
@@ -207,7 +229,8 @@ pub async fn add_cluster(with: &Provisioner, at: &Superuser, spec: &ClusterSpec<
     change.commit().await?;
     if spec.holds == Isolation::Schema {
         let cluster = clusters::get(&with.control, id).await?;
-        prepare_shared(with, &cluster.ok_or_else(|| Error::Conflict("the cluster was removed meanwhile".into()))?).await?;
+        prepare_shared(with, &cluster.ok_or_else(|| Error::Conflict("the cluster was removed meanwhile".into()))?)
+            .await?;
     }
     Ok(())
 }
@@ -245,7 +268,9 @@ async fn refuse_unfit(db: &Client, prefix: &Prefix) -> Result<()> {
         ("password_encryption", "scram-sha-256"),
     ];
     for (name, needed) in NEEDED {
-        let found: String = row(db, "select setting from pg_settings where name = $1", name).await?.map_or_else(String::new, |row| row.get(0));
+        let found: String = row(db, "select setting from pg_settings where name = $1", name)
+            .await?
+            .map_or_else(String::new, |row| row.get(0));
         if found != needed {
             let fix = format!("alter system set {name} = '{needed}'; select pg_reload_conf();");
             return Err(Error::Conflict(format!("this server has {name} = {found}. Run as superuser: {fix}")));
@@ -291,7 +316,8 @@ async fn make_template(at: &Superuser, super_db: &Client, prefix: &Prefix) -> Re
 }
 
 async fn ensure_login(db: &Client, role: &str, attributes: &str, password: &Secret) -> Result<()> {
-    let verb = if row(db, "select 1 from pg_roles where rolname = $1", role).await?.is_none() { "create" } else { "alter" };
+    let verb =
+        if row(db, "select 1 from pg_roles where rolname = $1", role).await?.is_none() { "create" } else { "alter" };
     let verifier = literal(&scram::verifier(password)?);
     run(db, &format!("{verb} role {} login {attributes} password {verifier}", ident(role))).await
 }

@@ -31,7 +31,9 @@ pub async fn set_secret(with: &Provisioner, owner: Option<TenantId>, name: &str,
         && name.len() <= 63
         && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_.-".contains(&b));
     if !shaped {
-        return Err(Error::Conflict("a secret's name is up to 63 of a-z, 0-9, _, ., - and starts with a letter".into()));
+        return Err(Error::Conflict(
+            "a secret's name is up to 63 of a-z, 0-9, _, ., - and starts with a letter".into(),
+        ));
     }
     let scope = existing(with, owner).await?;
     let sealed = with.data_key(scope, Ring::Server).await?.seal::<NamedSecret>(name, value.expose());
@@ -91,7 +93,11 @@ pub async fn mint(with: &Provisioner, tenant: TenantId, scopes: &[Right], ttl_s:
         .await?
         .ok_or_else(|| Error::Conflict("there is no active signing key: add one with `strowgerctl key add`".into()))?;
     let ring = if key.algorithm == "EdDSA" { Ring::Admin } else { Ring::Server };
-    let secret = with.platform_key(ring).await?.open(&key.kid, &sealed).map_err(Error::vault(format!("signing key {}", key.kid)))?;
+    let secret = with
+        .platform_key(ring)
+        .await?
+        .open(&key.kid, &sealed)
+        .map_err(Error::vault(format!("signing key {}", key.kid)))?;
     let signer = match ring {
         Ring::Admin => SigningKey::EdDsa(secret.expose()),
         Ring::Server => SigningKey::Hs256(secret.expose()),
@@ -107,9 +113,16 @@ pub async fn mint(with: &Provisioner, tenant: TenantId, scopes: &[Right], ttl_s:
         aud: with.installation.token_audience.clone(),
         jti: Uuid::new_v4().to_string(),
     };
-    let token = jwt::sign(&key.kid, &signer, &claims).ok_or_else(|| Error::Conflict(format!("signing key {} is malformed", key.kid)))?;
+    let token = jwt::sign(&key.kid, &signer, &claims)
+        .ok_or_else(|| Error::Conflict(format!("signing key {} is malformed", key.kid)))?;
     let mut change = with.control.change(&with.actor).await?;
-    change.record("token.mint", Some(tenant), serde_json::json!({ "kid": key.kid, "jti": claims.jti, "scope": claims.scope, "ttl_s": ttl_s })).await?;
+    change
+        .record(
+            "token.mint",
+            Some(tenant),
+            serde_json::json!({ "kid": key.kid, "jti": claims.jti, "scope": claims.scope, "ttl_s": ttl_s }),
+        )
+        .await?;
     change.commit().await?;
     Ok(token)
 }

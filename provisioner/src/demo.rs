@@ -146,10 +146,13 @@ async fn provision(with: &Provisioner, file: &File) -> Result<(Tenant, Secret)> 
 
 /// Settings and the caller's name through the library, memories through the HTTP API; gives the token for the latter.
 async fn seed(with: &Provisioner, base_url: &str, file: &File, tenant: &Tenant) -> Result<String> {
-    let token = credentials::mint(with, tenant.id, &[Scope::ReadMemories, Scope::WriteMemories, Scope::ReadCalls], 3600).await?;
+    let token =
+        credentials::mint(with, tenant.id, &[Scope::ReadMemories, Scope::WriteMemories, Scope::ReadCalls], 3600)
+            .await?;
     let failed = |error: &dyn std::fmt::Display| Error::Unavailable(format!("seed tenant {}: {error}", tenant.id));
     let clock = Clock::system();
-    let directory = Arc::new(Directory::new(with.control.clone(), with.server_ring.clone(), &clock, Staleness::default()));
+    let directory =
+        Arc::new(Directory::new(with.control.clone(), with.server_ring.clone(), &clock, Staleness::default()));
     let router = Router::new(Arc::clone(&directory), "strowgerctl-demo", 1, Limits::default());
     let who = jwt::verify(&directory, &with.installation, &token).await.map_err(|e| failed(&e))?;
     let db = router.open::<Write>(&who.principal).await.map_err(|e| failed(&e))?;
@@ -185,11 +188,23 @@ async fn call(base_url: &str, file: &File, token: &Secret) -> Result<String> {
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
     .into();
     let url = format!("{base_url}/call/incoming");
-    let request = reqwest::Client::new().post(&url).header("X-Twilio-Signature", sign_twilio(token, &url, &fields)).form(&fields);
+    let request =
+        reqwest::Client::new().post(&url).header("X-Twilio-Signature", sign_twilio(token, &url, &fields)).form(&fields);
     let failed = |error: reqwest::Error| Error::Unavailable(format!("call {}: {error}", file.number));
-    let twiml = request.send().await.and_then(reqwest::Response::error_for_status).map_err(failed)?.text().await.map_err(failed)?;
-    let said = twiml.split_once("<Say").and_then(|(_, rest)| rest.split_once('>')).and_then(|(_, rest)| rest.split_once("</Say>"));
-    said.map(|(text, _)| unescape(text)).ok_or_else(|| Error::Unavailable(format!("{} answered without a sentence", file.number)))
+    let twiml = request
+        .send()
+        .await
+        .and_then(reqwest::Response::error_for_status)
+        .map_err(failed)?
+        .text()
+        .await
+        .map_err(failed)?;
+    let said = twiml
+        .split_once("<Say")
+        .and_then(|(_, rest)| rest.split_once('>'))
+        .and_then(|(_, rest)| rest.split_once("</Say>"));
+    said.map(|(text, _)| unescape(text))
+        .ok_or_else(|| Error::Unavailable(format!("{} answered without a sentence", file.number)))
 }
 
 fn unescape(text: &str) -> String {
@@ -198,7 +213,8 @@ fn unescape(text: &str) -> String {
 
 async fn remembered(base_url: &str, token: &str, user_id: &str) -> Result<Vec<String>> {
     let failed = |error: reqwest::Error| Error::Unavailable(format!("read memories: {error}"));
-    let request = reqwest::Client::new().get(format!("{base_url}/v1/memories")).query(&[("user_id", user_id)]).bearer_auth(token);
+    let request =
+        reqwest::Client::new().get(format!("{base_url}/v1/memories")).query(&[("user_id", user_id)]).bearer_auth(token);
     let answer = request.send().await.and_then(reqwest::Response::error_for_status).map_err(failed)?;
     let body: serde_json::Value = answer.json().await.map_err(failed)?;
     let memories = body["memories"].as_array().into_iter().flatten();
@@ -208,7 +224,8 @@ async fn remembered(base_url: &str, token: &str, user_id: &str) -> Result<Vec<St
 /// Logs in as one tenant and reaches for another's memories, in its own database or at the other's.
 async fn reach(with: &Provisioner, from: &Tenant, to: &Tenant) -> Result<String> {
     let (own, other) = (tenants::connection(with, from.id).await?, tenants::connection(with, to.id).await?);
-    let bad = |error: tokio_postgres::Error| Error::Unavailable(format!("reach from {} to {}: {error}", from.id, to.id));
+    let bad =
+        |error: tokio_postgres::Error| Error::Unavailable(format!("reach from {} to {}: {error}", from.id, to.id));
     let mut config: tokio_postgres::Config = own.parse().map_err(bad)?;
     if (from.cluster_id(), &from.database) != (to.cluster_id(), &to.database) {
         let theirs: tokio_postgres::Config = other.parse().map_err(bad)?;
@@ -234,7 +251,11 @@ async fn reach(with: &Provisioner, from: &Tenant, to: &Tenant) -> Result<String>
 /// The report for people.
 pub fn print(report: &Report, data: &Path, log: &Path) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    writeln!(out, "\nOne caller dialled {} numbers. Each call reached that business's own data, and nothing else could.\n", report.tenants.len())?;
+    writeln!(
+        out,
+        "\nOne caller dialled {} numbers. Each call reached that business's own data, and nothing else could.\n",
+        report.tenants.len()
+    )?;
     for t in &report.tenants {
         writeln!(out, "{}  →  {} (customer {})", t.number, t.name, t.customer_id)?;
         writeln!(out, "    lives in    {} on cluster \"{}\", login {}", t.isolation.as_str(), t.cluster, t.login_role)?;
@@ -242,7 +263,11 @@ pub fn print(report: &Report, data: &Path, log: &Path) -> io::Result<()> {
         for memory in &t.remembers {
             writeln!(out, "    remembers   {memory}")?;
         }
-        writeln!(out, "    and when {} reached for customer {}, Postgres said\n                {}\n", t.login_role, t.reached_for, t.refusal)?;
+        writeln!(
+            out,
+            "    and when {} reached for customer {}, Postgres said\n                {}\n",
+            t.login_role, t.reached_for, t.refusal
+        )?;
     }
     let Some(first) = report.tenants.first() else { return Ok(()) };
     let (data, base, caller) = (data.display(), &report.base_url, first.caller.replace('+', "%2B"));
@@ -250,8 +275,16 @@ pub fn print(report: &Report, data: &Path, log: &Path) -> io::Result<()> {
     writeln!(out, "TOKEN={}   # customer {}, for an hour", first.token, first.customer_id)?;
     writeln!(out, "curl -H \"Authorization: Bearer $TOKEN\" \"{base}/v2/context/enriched?user_id={caller}\"")?;
     if let Some(second) = report.tenants.get(1) {
-        writeln!(out, "curl -H \"Authorization: Bearer $TOKEN\" \"{base}/v1/memories?customer_id={}\"   # refused", second.customer_id)?;
+        writeln!(
+            out,
+            "curl -H \"Authorization: Bearer $TOKEN\" \"{base}/v1/memories?customer_id={}\"   # refused",
+            second.customer_id
+        )?;
     }
-    writeln!(out, "psql \"$(strowgerctl --data {data} tenant connection {})\" -c 'select * from memories'", first.customer_id)?;
+    writeln!(
+        out,
+        "psql \"$(strowgerctl --data {data} tenant connection {})\" -c 'select * from memories'",
+        first.customer_id
+    )?;
     writeln!(out, "strowgerctl --data {data} tenant list\n")
 }

@@ -17,15 +17,15 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use strowger::control::clusters::{Address, Isolation, Tls};
 use strowger::control::Actor;
+use strowger::control::clusters::{Address, Isolation, Tls};
 use strowger::id::Prefix;
 use strowger::vault::{MasterRing, Secret};
 
+use crate::Provisioner;
 use crate::bootstrap::{self, ClusterSpec, Superuser};
 use crate::cli::settings::Settings;
 use crate::error::{Error, Result};
-use crate::Provisioner;
 
 const CONTROL: &str = "control";
 const TENANT_CLUSTERS: [(&str, Isolation); 2] = [("shared", Isolation::Schema), ("dedicated", Isolation::Database)];
@@ -112,7 +112,8 @@ impl Embedded {
 
     /// Says that other commands may use the clusters from now on.
     pub fn announce(&self) -> Result<()> {
-        fs::write(self.dir.join("running"), std::process::id().to_string()).map_err(Error::io("write to the data folder"))
+        fs::write(self.dir.join("running"), std::process::id().to_string())
+            .map_err(Error::io("write to the data folder"))
     }
 
     fn start_all(&mut self, durability: Durability, say: &(dyn Fn(&str) + Sync)) -> Result<()> {
@@ -173,7 +174,8 @@ impl Embedded {
             say("creating the control database");
             let prefix: Prefix = "sw".parse()?;
             let urls = bootstrap::init(&self.superuser(CONTROL)?, &prefix, &server_ring, &admin_ring, &actor).await?;
-            let with = Provisioner::open(&urls.provisioner, server_ring.clone(), admin_ring.clone(), actor.clone()).await?;
+            let with =
+                Provisioner::open(&urls.provisioner, server_ring.clone(), admin_ring.clone(), actor.clone()).await?;
             for (name, holds) in TENANT_CLUSTERS {
                 say(&format!("preparing cluster \"{name}\" for tenants"));
                 let spec = ClusterSpec { name, holds, region: "", connection_budget: CONNECTION_BUDGET };
@@ -182,7 +184,8 @@ impl Embedded {
             self.write_settings(&urls)?;
         }
         let found = Settings::from_data(&self.dir)?;
-        let with = Provisioner::open(&self.at_current_port(&found.control_url)?, server_ring, admin_ring, actor).await?;
+        let with =
+            Provisioner::open(&self.at_current_port(&found.control_url)?, server_ring, admin_ring, actor).await?;
         bootstrap::follow_ports(&with, &self.ports).await?;
         Ok(with)
     }
@@ -190,13 +193,17 @@ impl Embedded {
     /// The control database may be on another port than when the files were written; then they are written again.
     fn at_current_port(&self, url: &str) -> Result<String> {
         let port = self.superuser(CONTROL)?.address.port;
-        let parsed: tokio_postgres::Config = url.parse().map_err(|_| Error::Conflict("strowgerctl.toml is damaged".into()))?;
+        let parsed: tokio_postgres::Config =
+            url.parse().map_err(|_| Error::Conflict("strowgerctl.toml is damaged".into()))?;
         let old = parsed.get_ports().first().copied().unwrap_or(port);
         if old != port {
             for file in ["strowgerctl.toml", "strowger.toml"] {
                 let path = self.dir.join(file);
                 let text = fs::read_to_string(&path).map_err(Error::io(format!("read {}", path.display())))?;
-                write_private(&path, text.replace(&format!("127.0.0.1:{old}/"), &format!("127.0.0.1:{port}/")).as_bytes())?;
+                write_private(
+                    &path,
+                    text.replace(&format!("127.0.0.1:{old}/"), &format!("127.0.0.1:{port}/")).as_bytes(),
+                )?;
             }
         }
         Ok(url.replace(&format!("127.0.0.1:{old}/"), &format!("127.0.0.1:{port}/")))
@@ -236,7 +243,9 @@ pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
 fn make_folders(dir: &Path, user: Option<User>) -> Result<()> {
     let doing = || format!("prepare the data folder {}", dir.display());
     let private = |path: &Path, mode| {
-        fs::create_dir_all(path).and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(mode))).map_err(Error::io(doing()))
+        fs::create_dir_all(path)
+            .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(mode)))
+            .map_err(Error::io(doing()))
     };
     // Another user has to pass through to its clusters, and to nothing else in here.
     private(dir, if user.is_some() { 0o711 } else { 0o700 })?;
@@ -268,15 +277,23 @@ fn postgres_user() -> Result<Option<User>> {
     if id(&["-u"]) != Some(0) {
         return Ok(None);
     }
-    let found = ["postgres", "nobody"].iter().find_map(|name| Some(User { uid: id(&["-u", name])?, gid: id(&["-g", name])? }));
-    found.map(Some).ok_or_else(|| Error::Conflict("Postgres does not run as root, and there is no user postgres or nobody to run it".into()))
+    let found =
+        ["postgres", "nobody"].iter().find_map(|name| Some(User { uid: id(&["-u", name])?, gid: id(&["-g", name])? }));
+    found.map(Some).ok_or_else(|| {
+        Error::Conflict("Postgres does not run as root, and there is no user postgres or nobody to run it".into())
+    })
 }
 
 /// The port a cluster last had, if it is free, else any.
 fn free_port(data: &Path) -> Result<u16> {
     let last = fs::read_to_string(data.join("strowger.port")).ok().and_then(|text| text.trim().parse().ok());
-    let bound = last.and_then(|port: u16| TcpListener::bind(("127.0.0.1", port)).ok()).map_or_else(|| TcpListener::bind("127.0.0.1:0"), Ok);
-    bound.and_then(|listener| listener.local_addr()).map(|address| address.port()).map_err(Error::io("find a free port"))
+    let bound = last
+        .and_then(|port: u16| TcpListener::bind(("127.0.0.1", port)).ok())
+        .map_or_else(|| TcpListener::bind("127.0.0.1:0"), Ok);
+    bound
+        .and_then(|listener| listener.local_addr())
+        .map(|address| address.port())
+        .map_err(Error::io("find a free port"))
 }
 
 /// Postgres's own programs.
@@ -287,7 +304,8 @@ struct Binaries {
 
 impl Binaries {
     fn find(user: Option<User>) -> Result<Self> {
-        let mut folders: Vec<PathBuf> = std::env::var_os("STROWGER_POSTGRES_BIN").into_iter().map(PathBuf::from).collect();
+        let mut folders: Vec<PathBuf> =
+            std::env::var_os("STROWGER_POSTGRES_BIN").into_iter().map(PathBuf::from).collect();
         for parent in ["/usr/lib/postgresql", "/opt/homebrew/opt", "/usr/local/opt"] {
             let entries = fs::read_dir(parent).into_iter().flatten().flatten().map(|entry| entry.path().join("bin"));
             let mut found: Vec<PathBuf> = entries.filter(|bin| bin.to_string_lossy().contains("postgresql")).collect();
@@ -297,7 +315,9 @@ impl Binaries {
             folders.extend(found);
         }
         folders.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
-        let folder = folders.into_iter().find(|folder| ["initdb", "pg_ctl", "postgres"].iter().all(|name| folder.join(name).exists()));
+        let folder = folders
+            .into_iter()
+            .find(|folder| ["initdb", "pg_ctl", "postgres"].iter().all(|name| folder.join(name).exists()));
         let folder = folder.ok_or_else(|| {
             Error::Conflict(
                 "Postgres is not installed here. Install it and run this again: `apt-get install postgresql` on Debian and Ubuntu, \
@@ -330,7 +350,8 @@ impl Binaries {
         let _ = fs::remove_file(&password_file);
         done?;
         let file = data.join("postgresql.conf");
-        let appended = fs::OpenOptions::new().append(true).open(file).and_then(|mut file| file.write_all(conf.as_bytes()));
+        let appended =
+            fs::OpenOptions::new().append(true).open(file).and_then(|mut file| file.write_all(conf.as_bytes()));
         appended.map_err(Error::io("configure the cluster"))
     }
 

@@ -65,7 +65,9 @@ impl Error {
     pub fn postgres(doing: impl Into<String>) -> impl FnOnce(tokio_postgres::Error) -> Self {
         let doing = doing.into();
         move |error| match error.as_db_error() {
-            Some(db) => Self::Postgres { doing, sqlstate: db.code().code().to_owned(), message: db.message().to_owned() },
+            Some(db) => {
+                Self::Postgres { doing, sqlstate: db.code().code().to_owned(), message: db.message().to_owned() }
+            }
             None => Self::Unavailable(format!("{doing}: {}", pg::describe(&error))),
         }
     }

@@ -42,10 +42,17 @@ pub struct Provisioner {
 
 impl Provisioner {
     /// Connects to an initialised control database.
-    pub async fn open(control_url: &str, server_ring: MasterRing, admin_ring: MasterRing, actor: Actor) -> Result<Self> {
+    pub async fn open(
+        control_url: &str,
+        server_ring: MasterRing,
+        admin_ring: MasterRing,
+        actor: Actor,
+    ) -> Result<Self> {
         let control = Control::lazy(control_url, "strowgerctl", 4)?;
         let installation = installation::get(&control).await?;
-        let installation = installation.ok_or_else(|| Error::Conflict("this control database is not initialised: run `strowgerctl init`".into()))?;
+        let installation = installation.ok_or_else(|| {
+            Error::Conflict("this control database is not initialised: run `strowgerctl init`".into())
+        })?;
         Ok(Self { control, server_ring, admin_ring, installation, actor })
     }
 

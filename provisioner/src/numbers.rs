@@ -76,18 +76,23 @@ async fn choose_account(with: &Provisioner, tenant: TenantId, wanted: Option<&Ac
     if let Some(wanted) = wanted {
         let found = all.iter().find(|account| account.id == wanted.as_str());
         return match found {
-            None => Err(Error::Conflict(format!("account {wanted} is not known: add it with `strowgerctl account add`"))),
+            None => {
+                Err(Error::Conflict(format!("account {wanted} is not known: add it with `strowgerctl account add`")))
+            }
             Some(account) if account.tenant.is_some_and(|owner| owner != tenant) => {
                 Err(Error::Conflict(format!("account {wanted} belongs to another tenant")))
             }
             Some(_) => Ok(wanted.clone()),
         };
     }
-    let owned_by = |owner: Option<TenantId>| all.iter().filter(move |account| account.tenant == owner).collect::<Vec<_>>();
+    let owned_by =
+        |owner: Option<TenantId>| all.iter().filter(move |account| account.tenant == owner).collect::<Vec<_>>();
     match (owned_by(Some(tenant)).as_slice(), owned_by(None).as_slice()) {
         ([own], _) => Ok(own.id.parse()?),
         ([], [platform]) => Ok(platform.id.parse()?),
-        ([], []) => Err(Error::Conflict("there is no account to take the number from: add one with `strowgerctl account add`".into())),
+        ([], []) => Err(Error::Conflict(
+            "there is no account to take the number from: add one with `strowgerctl account add`".into(),
+        )),
         _ => Err(Error::Conflict("there is more than one account: say which with --account".into())),
     }
 }

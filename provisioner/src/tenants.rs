@@ -96,7 +96,9 @@ async fn choose_cluster(with: &Provisioner, new: &NewTenant<'_>) -> Result<Clust
     let found = clusters::list(&with.control).await?.into_iter().find(fits);
     found.ok_or_else(|| {
         let wanted = new.cluster.map_or_else(String::new, |name| format!(" named {name}"));
-        Error::Conflict(format!("there is no {kind} cluster{wanted}: see `strowgerctl cluster list`, add one with `cluster add`"))
+        Error::Conflict(format!(
+            "there is no {kind} cluster{wanted}: see `strowgerctl cluster list`, add one with `cluster add`"
+        ))
     })
 }
 
@@ -106,7 +108,9 @@ pub async fn finish_create(with: &Provisioner, id: TenantId) -> Result<Tenant> {
     let tenant = get(with, id).await?;
     match tenant.state {
         State::Provisioning => {}
-        State::Deleted => return Err(Error::Conflict(format!("tenant {id} was deleted; its name and id are not used again"))),
+        State::Deleted => {
+            return Err(Error::Conflict(format!("tenant {id} was deleted; its name and id are not used again")));
+        }
         State::Active | State::Suspended => return Ok(tenant),
     }
     let cluster = steps::cluster_of(with, &tenant).await?;
@@ -192,7 +196,8 @@ pub async fn connection(with: &Provisioner, id: TenantId) -> Result<String> {
     let mut change = with.control.change(&with.actor).await?;
     change.record("tenant.connection", Some(id), json!({ "login": tenant.login_role })).await?;
     change.commit().await?;
-    let hosts: Vec<String> = cluster.address.host.split(',').map(|host| format!("{host}:{}", cluster.address.port)).collect();
+    let hosts: Vec<String> =
+        cluster.address.host.split(',').map(|host| format!("{host}:{}", cluster.address.port)).collect();
     let (mode, _) = cluster.address.tls.to_columns();
     Ok(format!(
         "postgres://{}:{}@{}/{}?sslmode={mode}&options=-csearch_path%3D{}",
@@ -214,7 +219,9 @@ pub(crate) async fn lock(with: &Provisioner, id: TenantId) -> Result<locks::Lock
 }
 
 async fn credential(with: &Provisioner, id: TenantId) -> Result<(Secret, i32)> {
-    let route = placements::route(&with.control, id).await?.ok_or_else(|| Error::Conflict(format!("tenant {id} has no placement")))?;
+    let route = placements::route(&with.control, id)
+        .await?
+        .ok_or_else(|| Error::Conflict(format!("tenant {id} has no placement")))?;
     let what = || format!("the password of tenant {id}");
     let key = with.server_ring.unwrap_data_key(Scope::Tenant(id), &route.data_key).map_err(Error::vault(what()))?;
     Ok((key.open(&route.login, &route.password).map_err(Error::vault(what()))?, route.epoch))

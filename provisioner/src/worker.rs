@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
+use strowger::control::Control;
 use strowger::control::changes::{Listener, News};
 use strowger::control::clusters::{self, Cluster};
 use strowger::control::jobs::{self, Job, Kind};
 use strowger::control::tenants::{self, State};
-use strowger::control::Control;
 
 use crate::Provisioner;
 use crate::admin_db::AdminDb;

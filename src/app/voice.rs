@@ -61,7 +61,9 @@ pub struct Call<'a> {
 impl<'a> Call<'a> {
     /// Reads the fields.
     pub fn read(form: &'a Verified<TwilioForm>) -> Result<Self, CallError> {
-        let sid = form.field("CallSid").filter(|s| (1..=64).contains(&s.len()) && s.bytes().all(|b| b.is_ascii_alphanumeric()));
+        let sid = form
+            .field("CallSid")
+            .filter(|s| (1..=64).contains(&s.len()) && s.bytes().all(|b| b.is_ascii_alphanumeric()));
         let to = form.field("To").ok_or(CallError::Field("To"))?;
         Ok(Self {
             form,
@@ -83,7 +85,9 @@ pub async fn incoming(directory: &Directory, router: &Router, call: &Call<'_>) -
             Err(Refused::Suspended(_)) => return suspended(directory).await,
             other => other?,
         };
-        if let Some(opening) = calls::begin(db.conn(), &call.dialled, call.sid, call.caller.as_ref(), call.status).await? {
+        if let Some(opening) =
+            calls::begin(db.conn(), &call.dialled, call.sid, call.caller.as_ref(), call.status).await?
+        {
             return Ok(greeting(opening));
         }
     }

@@ -53,7 +53,8 @@ pub async fn verify(directory: &Directory, of: &Installation, token: &str) -> Re
     if kid.len() > 64 {
         return Err(AuthError::Invalid("kid too long".into()));
     }
-    let key = directory.verifying_key(&kid).await?.ok_or_else(|| AuthError::Invalid("unknown or retired kid".into()))?;
+    let key =
+        directory.verifying_key(&kid).await?.ok_or_else(|| AuthError::Invalid("unknown or retired kid".into()))?;
     let (algorithm, key) = match key.as_ref() {
         VerifyingKey::Hs256(secret) => (Algorithm::HS256, DecodingKey::from_secret(secret.expose())),
         VerifyingKey::EdDsa(public) => (Algorithm::EdDSA, DecodingKey::from_ed_der(public)),

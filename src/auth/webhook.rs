@@ -24,7 +24,9 @@ pub struct PublicUrl {
 impl std::str::FromStr for PublicUrl {
     type Err = crate::id::InvalidId;
     fn from_str(s: &str) -> Result<Self, Self::Err> {
-        let bad = crate::id::InvalidId("a public URL is http:// or https://, a host, an optional port and path, and no query");
+        let bad = crate::id::InvalidId(
+            "a public URL is http:// or https://, a host, an optional port and path, and no query",
+        );
         let uri: http::Uri = s.parse().map_err(|_| bad.clone())?;
         let (Some(scheme @ ("http" | "https")), Some(host), None) = (uri.scheme_str(), uri.host(), uri.query()) else {
             return Err(bad);
@@ -55,7 +57,6 @@ impl PublicUrl {
     }
 }
 
-
 /// The fields of a Twilio webhook, in the order received, untrimmed.
 #[derive(Clone)]
 pub struct TwilioForm(Vec<(String, String)>);
@@ -77,7 +78,12 @@ pub struct Unverified<'a> {
 
 impl<'a> Unverified<'a> {
     /// Takes a request apart. `is_form`: the body is a form and its fields are signed; else its hash is in the query.
-    pub fn twilio(path_and_query: &'a str, signature: Option<&'a str>, is_form: bool, body: &'a [u8]) -> Result<Self, AuthError> {
+    pub fn twilio(
+        path_and_query: &'a str,
+        signature: Option<&'a str>,
+        is_form: bool,
+        body: &'a [u8],
+    ) -> Result<Self, AuthError> {
         let signature = signature.ok_or(AuthError::Missing)?;
         let fields = if is_form { form_urlencoded::parse(body).into_owned().collect() } else { Vec::new() };
         let form = TwilioForm(fields);
@@ -95,7 +101,9 @@ impl<'a> Unverified<'a> {
     pub fn verify(self, public_url: &PublicUrl, token: &Secret) -> Result<Verified<TwilioForm>, AuthError> {
         let invalid = || AuthError::Invalid("the signature does not match".into());
         let signed = STANDARD.decode(self.signature).map_err(|_| invalid())?;
-        let matches = |url: String| constant_time::verify_slices_are_equal(&twilio_mac(token, &url, &self.form.0), &signed).is_ok();
+        let matches = |url: String| {
+            constant_time::verify_slices_are_equal(&twilio_mac(token, &url, &self.form.0), &signed).is_ok()
+        };
         if !public_url.candidates(self.path_and_query).into_iter().any(matches) {
             return Err(invalid());
         }

@@ -56,13 +56,16 @@ pub async fn sealed(control: &Control, id: &AccountSid) -> Result<Option<SealedA
 pub async fn list(control: &Control) -> Result<Vec<Account>, ControlError> {
     let sql = "select provider, external_id, tenant_id from accounts order by created_at, external_id";
     let rows = sqlx::query(sql).fetch_all(control.pool()).await?;
-    rows.iter()
-        .map(|row| Ok(Account { provider: row.try_get(0)?, id: row.try_get(1)?, tenant: owner(row)? }))
-        .collect()
+    rows.iter().map(|row| Ok(Account { provider: row.try_get(0)?, id: row.try_get(1)?, tenant: owner(row)? })).collect()
 }
 
 /// Adds an account, or replaces the token of one that has the same owner.
-pub async fn put(change: &mut Change, id: &AccountSid, owner: Scope, token: &Sealed<AuthToken>) -> Result<(), ControlError> {
+pub async fn put(
+    change: &mut Change,
+    id: &AccountSid,
+    owner: Scope,
+    token: &Sealed<AuthToken>,
+) -> Result<(), ControlError> {
     let sql = "insert into accounts (provider, external_id, tenant_id, sealed_secret) values ('twilio', $1, $2, $3)
                on conflict (provider, external_id) do update set sealed_secret = excluded.sealed_secret
                where accounts.tenant_id is not distinct from excluded.tenant_id";
@@ -75,5 +78,7 @@ pub async fn put(change: &mut Change, id: &AccountSid, owner: Scope, token: &Sea
     if done.rows_affected() == 0 {
         return Err(ControlError::Conflict(format!("account {id} belongs to another owner")));
     }
-    change.record("account.put", owner.tenant(), serde_json::json!({ "provider": "twilio", "account": id.as_str() })).await
+    change
+        .record("account.put", owner.tenant(), serde_json::json!({ "provider": "twilio", "account": id.as_str() }))
+        .await
 }

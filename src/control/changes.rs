@@ -90,7 +90,11 @@ pub struct Heard {
 ///
 /// An instance that is cut off is not waited for longer; Postgres itself refuses what it must not do.
 pub async fn settle(control: &Control, ping: Uuid, patience: Duration) -> Result<Heard, ControlError> {
-    sqlx::query("select pg_notify($1, 'ping ' || $2)").bind(CHANNEL).bind(ping.to_string()).execute(control.pool()).await?;
+    sqlx::query("select pg_notify($1, 'ping ' || $2)")
+        .bind(CHANNEL)
+        .bind(ping.to_string())
+        .execute(control.pool())
+        .await?;
     let sql = "select count(*), count(a.instance) from pg_stat_activity s
                left join acknowledgements a on a.ping = $1 and $2 || a.instance = s.application_name
                where s.datname = current_database() and starts_with(s.application_name, $2)";

@@ -192,7 +192,11 @@ pub async fn put(change: &mut Change, new: &NewCluster<'_>) -> Result<ClusterId,
 
 /// Follows a private cluster that came back on another port.
 pub async fn set_port(change: &mut Change, name: &str, port: u16) -> Result<(), ControlError> {
-    sqlx::query("update clusters set port = $2 where name = $1").bind(name).bind(i32::from(port)).execute(change.conn()).await?;
+    sqlx::query("update clusters set port = $2 where name = $1")
+        .bind(name)
+        .bind(i32::from(port))
+        .execute(change.conn())
+        .await?;
     change.record("cluster.set_port", None, serde_json::json!({ "cluster": name, "port": port })).await
 }
 

@@ -72,7 +72,12 @@ pub async fn due(control: &Control) -> Result<Vec<Job>, ControlError> {
                 "repair" => Kind::Repair,
                 other => return Err(ControlError::Unknown(format!("job kind {other}"))),
             };
-            Ok(Job { id: row.try_get("id")?, kind, tenant: row.try_get::<i32, _>("tenant_id")?.try_into()?, attempts: row.try_get("attempts")? })
+            Ok(Job {
+                id: row.try_get("id")?,
+                kind,
+                tenant: row.try_get::<i32, _>("tenant_id")?.try_into()?,
+                attempts: row.try_get("attempts")?,
+            })
         })
         .collect()
 }

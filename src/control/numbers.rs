@@ -92,7 +92,8 @@ pub async fn begin_move(
         .fetch_one(change.conn())
         .await?;
     let from = from.map(TenantId::try_from).transpose()?;
-    let detail = serde_json::json!({ "number": number.to_string(), "from": from, "to": to, "account": account.as_str() });
+    let detail =
+        serde_json::json!({ "number": number.to_string(), "from": from, "to": to, "account": account.as_str() });
     change.record("number.begin_move", to.or(from), detail).await?;
     Ok(from)
 }

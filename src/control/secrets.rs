@@ -5,7 +5,12 @@ use crate::id::TenantId;
 use crate::vault::{NamedSecret, Scope, Sealed};
 
 /// Sets or replaces a secret.
-pub async fn put(change: &mut Change, scope: Scope, name: &str, sealed: &Sealed<NamedSecret>) -> Result<(), ControlError> {
+pub async fn put(
+    change: &mut Change,
+    scope: Scope,
+    name: &str,
+    sealed: &Sealed<NamedSecret>,
+) -> Result<(), ControlError> {
     let sql = "insert into secrets (tenant_id, name, sealed) values ($1, $2, $3)
                on conflict (tenant_id, name) do update set sealed = excluded.sealed, set_at = now()";
     sqlx::query(sql)

@@ -93,7 +93,8 @@ fn as_text<S: serde::Serializer>(value: &impl std::fmt::Display, serializer: S) 
     serializer.collect_str(value)
 }
 
-const SELECT: &str = "select t.id, t.name, t.region, t.state, t.state_reason, p.isolation, c.name as cluster, c.id as cluster_id,
+const SELECT: &str =
+    "select t.id, t.name, t.region, t.state, t.state_reason, p.isolation, c.name as cluster, c.id as cluster_id,
                              p.database, p.schema, p.login, p.generation
                       from tenants t join placements p on p.tenant_id = t.id join clusters c on c.id = p.cluster_id";
 
@@ -133,7 +134,12 @@ pub async fn find(control: &Control, name: &str) -> Result<Option<Tenant>, Contr
 }
 
 /// Takes an id: the wanted one, or the next that was never used. Held until the change commits.
-pub async fn reserve(change: &mut Change, wanted: Option<TenantId>, name: &str, region: Region) -> Result<TenantId, ControlError> {
+pub async fn reserve(
+    change: &mut Change,
+    wanted: Option<TenantId>,
+    name: &str,
+    region: Region,
+) -> Result<TenantId, ControlError> {
     // One reservation at a time: the highest id ever used is read and passed by the same transaction.
     sqlx::query("lock table tenants in share row exclusive mode").execute(change.conn()).await?;
     let sql = "insert into tenants (id, name, region, state)

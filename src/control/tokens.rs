@@ -34,7 +34,9 @@ pub async fn active(control: &Control, kid: &str) -> Result<Option<(StoredKey, O
                where s.kid = $1 and s.state = 'active'";
     let Some(row) = sqlx::query(sql).bind(kid).fetch_optional(control.pool()).await? else { return Ok(None) };
     Ok(Some(match row.try_get::<&str, _>("algorithm")? {
-        "HS256" => (StoredKey::Hs256(Sealed::from_stored(row.try_get("sealed_secret")?)), Some(super::keys::wrapped(&row)?)),
+        "HS256" => {
+            (StoredKey::Hs256(Sealed::from_stored(row.try_get("sealed_secret")?)), Some(super::keys::wrapped(&row)?))
+        }
         "EdDSA" => (StoredKey::EdDsa(row.try_get("public_key")?), None),
         other => return Err(ControlError::Unknown(format!("algorithm {other}"))),
     }))
@@ -70,8 +72,14 @@ pub async fn add(change: &mut Change, kid: &str, key: &NewKey<'_>) -> Result<(),
     };
     let sql = "insert into signing_keys (kid, algorithm, public_key, sealed_secret, sealed_private) values ($1, $2, $3, $4, $5)
                on conflict do nothing";
-    let done =
-        sqlx::query(sql).bind(kid).bind(algorithm).bind(public).bind(secret).bind(private).execute(change.conn()).await?;
+    let done = sqlx::query(sql)
+        .bind(kid)
+        .bind(algorithm)
+        .bind(public)
+        .bind(secret)
+        .bind(private)
+        .execute(change.conn())
+        .await?;
     if done.rows_affected() == 0 {
         return Err(ControlError::Conflict(format!("there is a signing key {kid} already")));
     }

@@ -169,7 +169,10 @@ mod tests {
         ControlError::Unreachable(sqlx::Error::PoolTimedOut).into()
     }
 
-    async fn get(cache: &Cache<String, u32>, answer: Result<Option<u32>, DirectoryError>) -> Result<Option<u32>, DirectoryError> {
+    async fn get(
+        cache: &Cache<String, u32>,
+        answer: Result<Option<u32>, DirectoryError>,
+    ) -> Result<Option<u32>, DirectoryError> {
         cache.get(&"k".to_owned(), || async { answer }).await.map(|v| v.map(|v| *v))
     }
 

@@ -29,7 +29,9 @@ pub(super) async fn json(request: Request) -> Result<Value, Problem> {
         Ok(value @ Value::Object(_)) => Ok(value),
         Ok(_) => Err(Problem::new(StatusCode::BAD_REQUEST, "not_an_object", "The body must be a JSON object.")),
         // The parser's message gives a line and a column, and none of the content.
-        Err(error) => Err(Problem::new(StatusCode::BAD_REQUEST, "malformed_json", format!("The body is not JSON: {error}."))),
+        Err(error) => {
+            Err(Problem::new(StatusCode::BAD_REQUEST, "malformed_json", format!("The body is not JSON: {error}.")))
+        }
     }
 }
 

@@ -62,7 +62,8 @@ impl IntoResponse for Problem {
             return (status, Json(body)).into_response();
         }
         let title = status.canonical_reason().unwrap_or("Error");
-        let body = json!({ "type": "about:blank", "title": title, "status": status.as_u16(), "code": code, "detail": detail });
+        let body =
+            json!({ "type": "about:blank", "title": title, "status": status.as_u16(), "code": code, "detail": detail });
         let mut response = (status, Json(body)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
@@ -92,9 +93,11 @@ impl From<AuthError> for Problem {
 impl From<DirectoryError> for Problem {
     fn from(error: DirectoryError) -> Self {
         match error {
-            DirectoryError::Control(_) => {
-                Self::unavailable("control_unavailable", "The control database does not answer. Try again shortly.", &error)
-            }
+            DirectoryError::Control(_) => Self::unavailable(
+                "control_unavailable",
+                "The control database does not answer. Try again shortly.",
+                &error,
+            ),
             DirectoryError::Vault { .. } => Self::internal(&error.to_string()),
         }
     }
@@ -104,7 +107,9 @@ impl From<Refused> for Problem {
     fn from(refused: Refused) -> Self {
         match refused {
             Refused::Unknown(_) => Self::not_found(),
-            Refused::Suspended(_) => Self::new(StatusCode::FORBIDDEN, "tenant_suspended", "This customer is suspended."),
+            Refused::Suspended(_) => {
+                Self::new(StatusCode::FORBIDDEN, "tenant_suspended", "This customer is suspended.")
+            }
             Refused::NotReady(_) => Self::unavailable("tenant_not_ready", "This customer is not ready yet.", &refused),
             Refused::Directory(error) => error.into(),
             Refused::Open { ref error, .. } => {
@@ -125,10 +130,22 @@ impl From<Refused> for Problem {
 impl From<TenantError> for Problem {
     fn from(error: TenantError) -> Self {
         match error {
-            TenantError::Unstorable(_) => Self::invalid("A text holds a character that cannot be stored, or a value is out of range."),
-            TenantError::Refused(_) => Self::unavailable("tenant_database_refused", "The customer's database refused. Try again shortly.", &error),
-            TenantError::Lost(_) => Self::unavailable("tenant_database_unavailable", "The customer's database went away. Try again.", &error),
-            TenantError::TooSlow => Self::unavailable("tenant_database_slow", "The customer's database took too long. Try again.", &error),
+            TenantError::Unstorable(_) => {
+                Self::invalid("A text holds a character that cannot be stored, or a value is out of range.")
+            }
+            TenantError::Refused(_) => Self::unavailable(
+                "tenant_database_refused",
+                "The customer's database refused. Try again shortly.",
+                &error,
+            ),
+            TenantError::Lost(_) => Self::unavailable(
+                "tenant_database_unavailable",
+                "The customer's database went away. Try again.",
+                &error,
+            ),
+            TenantError::TooSlow => {
+                Self::unavailable("tenant_database_slow", "The customer's database took too long. Try again.", &error)
+            }
             TenantError::Unexpected(_) => Self::internal(&error.to_string()),
         }
     }

@@ -114,7 +114,10 @@ impl<T: DeserializeOwned + Send + 'static> Input for FromLegacyJson<T> {
         let value = body::json(request).await?;
         if value["customer_id"].is_null() {
             let error = "customer_id is required for multi-tenant security";
-            return Err(Problem::legacy(StatusCode::BAD_REQUEST, serde_json::json!({ "success": false, "error": error })));
+            return Err(Problem::legacy(
+                StatusCode::BAD_REQUEST,
+                serde_json::json!({ "success": false, "error": error }),
+            ));
         }
         claimed.check(&value["customer_id"])?;
         body::typed(value).map(Self)

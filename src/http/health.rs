@@ -33,7 +33,12 @@ pub(super) async fn log(request: Request, next: Next) -> Response {
     let clock = Clock::system();
     let method = request.method().clone();
     let path = request.extensions().get::<MatchedPath>().map_or_else(|| "-".to_owned(), |p| p.as_str().to_owned());
-    let id = request.extensions().get::<RequestId>().and_then(|id| id.header_value().to_str().ok()).unwrap_or("-").to_owned();
+    let id = request
+        .extensions()
+        .get::<RequestId>()
+        .and_then(|id| id.header_value().to_str().ok())
+        .unwrap_or("-")
+        .to_owned();
     let response = next.run(request).await;
     let duration_ms = clock.elapsed().as_secs_f64() * 1000.0;
     tracing::info!(%method, path, status = response.status().as_u16(), duration_ms, request.id = id, "request");

@@ -97,7 +97,13 @@ impl Map {
         self.add(method, path, Access::Token(R::SCOPE), guarded)
     }
 
-    fn add<H: Handler<T, State>, T: 'static>(mut self, method: Method, path: &'static str, access: Access, handler: H) -> Self {
+    fn add<H: Handler<T, State>, T: 'static>(
+        mut self,
+        method: Method,
+        path: &'static str,
+        access: Access,
+        handler: H,
+    ) -> Self {
         // Only methods that axum knows are written above.
         let filter = MethodFilter::try_from(method.clone()).unwrap_or(MethodFilter::GET);
         self.axum = self.axum.route(path, on(filter, handler));
@@ -120,7 +126,9 @@ pub fn app(state: State) -> Axum {
         .method_not_allowed_fallback(async || Problem::method_not_allowed().into_response())
         .layer(DefaultBodyLimit::max(BODY_LIMIT_BYTES))
         .layer(middleware::from_fn(deadline))
-        .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| Problem::internal("a handler panicked").into_response()))
+        .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {
+            Problem::internal("a handler panicked").into_response()
+        }))
         .layer(middleware::from_fn(super::health::log))
         .layer(PropagateRequestIdLayer::new(id.clone()))
         .layer(SetRequestIdLayer::new(id, MakeRequestUuid))

@@ -41,9 +41,16 @@ pub(super) async fn list_of_user(
     answer_list(&call.db, Some(&user_id), &query).await
 }
 
-async fn answer_list<I: Intent>(db: &TenantDb<I>, user_id: Option<&str>, query: &ListQuery) -> Result<Response, Problem> {
+async fn answer_list<I: Intent>(
+    db: &TenantDb<I>,
+    user_id: Option<&str>,
+    query: &ListQuery,
+) -> Result<Response, Problem> {
     let caller = user_id.map(|raw| caller(db, raw)).transpose()?;
-    let after = query.cursor.as_deref().map(|text| Cursor::parse(text).ok_or_else(|| Problem::invalid("cursor: not one of ours.")));
+    let after = query
+        .cursor
+        .as_deref()
+        .map(|text| Cursor::parse(text).ok_or_else(|| Problem::invalid("cursor: not one of ours.")));
     let page = Page {
         caller: caller.as_ref(),
         kind: query.kind.as_deref(),
@@ -74,7 +81,9 @@ pub(super) async fn create(call: Authorized<WriteMemories, FromJson<NewBody>>) -
 }
 
 /// `POST /memory/store`.
-pub(super) async fn legacy_store(call: Authorized<WriteMemories, FromLegacyJson<NewBody>>) -> Result<Response, Problem> {
+pub(super) async fn legacy_store(
+    call: Authorized<WriteMemories, FromLegacyJson<NewBody>>,
+) -> Result<Response, Problem> {
     let memory = store(&call.db, &call.input.0).await?;
     Ok(Json(json!({ "success": true, "id": memory.id, "error": null })).into_response())
 }

@@ -37,7 +37,9 @@ pub fn batch(applied_on: &str) -> String {
         sql.push_str(migration.sql().unwrap_or_default());
         // Names come from our own file names and checksums are numbers: nothing here needs quoting.
         let (version, name, checksum) = (migration.version(), migration.name(), migration.checksum());
-        sql.push_str(&format!("\ninsert into {HISTORY_TABLE} values ({version}, '{name}', '{applied_on}', '{checksum}');\n"));
+        sql.push_str(&format!(
+            "\ninsert into {HISTORY_TABLE} values ({version}, '{name}', '{applied_on}', '{checksum}');\n"
+        ));
     }
     sql
 }
@@ -46,7 +48,8 @@ pub fn batch(applied_on: &str) -> String {
 mod tests {
     #[test]
     fn migrations_are_numbered_without_gaps() {
-        let mut versions: Vec<_> = super::migrations().get_migrations().iter().map(refinery::Migration::version).collect();
+        let mut versions: Vec<_> =
+            super::migrations().get_migrations().iter().map(refinery::Migration::version).collect();
         versions.sort_unstable();
         assert!(versions.iter().zip(1..).all(|(found, expected)| i64::from(*found) == expected), "{versions:?}");
     }

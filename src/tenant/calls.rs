@@ -64,7 +64,11 @@ pub struct Progress<'a> {
 }
 
 /// Takes a callback in, unless a later one was seen; `false` when the dialled number is not this tenant's.
-pub async fn progress(conn: TenantConn<'_, Write>, number: &PhoneNumber, now: &Progress<'_>) -> Result<bool, TenantError> {
+pub async fn progress(
+    conn: TenantConn<'_, Write>,
+    number: &PhoneNumber,
+    now: &Progress<'_>,
+) -> Result<bool, TenantError> {
     let sql = "with mirror as (select from numbers where kind = 'phone' and value = $1),
                     noted as (insert into calls as c (call_sid, user_id, number, status, last_sequence, duration_seconds)
                               select $2, $3, $1, $4, $5, $6 from mirror

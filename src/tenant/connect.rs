@@ -45,17 +45,15 @@ impl OpenError {
     /// Whether it may mean that the placement we know is an old one.
     pub(super) fn is_signal(&self) -> bool {
         match self {
-            Self::Postgres(code) => {
-                [
-                    SqlState::INVALID_PASSWORD,
-                    SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
-                    SqlState::INVALID_CATALOG_NAME,
-                    SqlState::INSUFFICIENT_PRIVILEGE,
-                    SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
-                    SqlState::UNDEFINED_TABLE,
-                ]
-                .contains(code)
-            }
+            Self::Postgres(code) => [
+                SqlState::INVALID_PASSWORD,
+                SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
+                SqlState::INVALID_CATALOG_NAME,
+                SqlState::INSUFFICIENT_PRIVILEGE,
+                SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
+                SqlState::UNDEFINED_TABLE,
+            ]
+            .contains(code),
             Self::WrongIdentity(_) | Self::Unreachable(_) => true,
             Self::Busy | Self::BadAuthority(_) => false,
         }
@@ -64,14 +62,12 @@ impl OpenError {
     /// Whether the provisioner can mend it by putting the tenant's roles, settings and grants back.
     pub(super) fn is_repairable(&self) -> bool {
         match self {
-            Self::Postgres(code) => {
-                [
-                    SqlState::INVALID_PASSWORD,
-                    SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
-                    SqlState::INSUFFICIENT_PRIVILEGE,
-                ]
-                .contains(code)
-            }
+            Self::Postgres(code) => [
+                SqlState::INVALID_PASSWORD,
+                SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
+                SqlState::INSUFFICIENT_PRIVILEGE,
+            ]
+            .contains(code),
             _ => false,
         }
     }
@@ -96,7 +92,9 @@ pub(super) struct Manager {
 
 /// Sent in the startup packet as well as set on the role: a role can change its own settings, but not the packet.
 fn startup_options(schema: &str) -> String {
-    format!("-c search_path={schema} -c statement_timeout=15s -c lock_timeout=5s -c idle_in_transaction_session_timeout=15s")
+    format!(
+        "-c search_path={schema} -c statement_timeout=15s -c lock_timeout=5s -c idle_in_transaction_session_timeout=15s"
+    )
 }
 
 impl Manager {
@@ -166,7 +164,11 @@ impl managed::Manager for Manager {
     }
 
     async fn recycle(&self, connection: &mut Connection, _: &Metrics) -> RecycleResult<OpenError> {
-        if connection.client.is_closed() || connection.suspect.load(Ordering::Relaxed) { Err(RecycleError::message("closed")) } else { Ok(()) }
+        if connection.client.is_closed() || connection.suspect.load(Ordering::Relaxed) {
+            Err(RecycleError::message("closed"))
+        } else {
+            Ok(())
+        }
     }
 
     fn detach(&self, connection: &mut Connection) {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use deadpool::managed::Object;
-use tokio_postgres::{Row, Statement};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
+use tokio_postgres::{Row, Statement};
 
 use super::connect::{Connection, Manager};
 use crate::directory::Route;
@@ -61,7 +61,9 @@ impl From<tokio_postgres::Error> for TenantError {
             };
         };
         match code {
-            &SqlState::UNDEFINED_TABLE | &SqlState::INSUFFICIENT_PRIVILEGE | &SqlState::INVALID_SCHEMA_NAME => Self::Refused(text),
+            &SqlState::UNDEFINED_TABLE | &SqlState::INSUFFICIENT_PRIVILEGE | &SqlState::INVALID_SCHEMA_NAME => {
+                Self::Refused(text)
+            }
             &SqlState::QUERY_CANCELED | &SqlState::LOCK_NOT_AVAILABLE => Self::TooSlow,
             code if code.code().starts_with("22") || code.code() == "54000" => Self::Unstorable(text),
             code if code.code().starts_with("57") || code.code().starts_with("08") => Self::Lost(text),
@@ -136,7 +138,11 @@ impl<I: Intent> TenantConn<'_, I> {
         self.checked(self.connection.client.query(&statement, params).await)
     }
 
-    pub(in crate::tenant) async fn query_opt(self, sql: &'static str, params: Params<'_>) -> Result<Option<Row>, TenantError> {
+    pub(in crate::tenant) async fn query_opt(
+        self,
+        sql: &'static str,
+        params: Params<'_>,
+    ) -> Result<Option<Row>, TenantError> {
         let statement = self.prepare(sql).await?;
         self.checked(self.connection.client.query_opt(&statement, params).await)
     }

@@ -116,7 +116,10 @@ pub struct Page<'a> {
 }
 
 /// Facts, newest first, and where to go on.
-pub async fn list<I: Intent>(conn: TenantConn<'_, I>, page: &Page<'_>) -> Result<(Vec<Memory>, Option<Cursor>), TenantError> {
+pub async fn list<I: Intent>(
+    conn: TenantConn<'_, I>,
+    page: &Page<'_>,
+) -> Result<(Vec<Memory>, Option<Cursor>), TenantError> {
     let caller = page.caller.map(ToString::to_string);
     let (at, id) = (page.after.map(|c| c.created_at), page.after.map(|c| c.id));
     let more = page.limit + 1;

@@ -27,7 +27,9 @@ pub(super) fn seal(key: &KeyBytes, key_id: &[u8], associated: &[&[u8]], plain: &
 /// The key id in the header, and the rest.
 pub(super) fn header(sealed: &[u8]) -> Result<(&[u8], &[u8]), VaultError> {
     let [VERSION, id_len, rest @ ..] = sealed else { return Err(VaultError::Malformed) };
-    rest.split_at_checked(usize::from(*id_len)).filter(|(_, body)| body.len() >= NONCE + 16).ok_or(VaultError::Malformed)
+    rest.split_at_checked(usize::from(*id_len))
+        .filter(|(_, body)| body.len() >= NONCE + 16)
+        .ok_or(VaultError::Malformed)
 }
 
 pub(super) fn open(key: &KeyBytes, body: &[u8], associated: &[&[u8]]) -> Result<super::Secret, VaultError> {

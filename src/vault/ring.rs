@@ -91,7 +91,12 @@ impl MasterRing {
     pub fn new_data_key(&self, scope: Scope, version: u32) -> (DataKey, WrappedKey) {
         let key = DataKey { scope, version, bytes: Zeroizing::new(envelope::random()) };
         let wrapped = self.0.first().map(|(id, master)| {
-            envelope::seal(master, id.as_bytes(), &associated(&scope.bytes(), &version.to_be_bytes()), key.bytes.as_slice())
+            envelope::seal(
+                master,
+                id.as_bytes(),
+                &associated(&scope.bytes(), &version.to_be_bytes()),
+                key.bytes.as_slice(),
+            )
         });
         // A ring is never empty (see `parse`); an empty wrapped key would not unwrap.
         let wrapped = WrappedKey { version, bytes: wrapped.unwrap_or_default() };

@@ -296,7 +296,8 @@ pub(super) enum Audit {
 pub(super) struct ScopeList(pub(super) Vec<Scope>);
 
 fn scopes(text: &str) -> Result<ScopeList, String> {
-    let all: Result<Vec<Scope>, _> = text.split_ascii_whitespace().map(|word| word.parse().map_err(|e| format!("{word}: {e}"))).collect();
+    let all: Result<Vec<Scope>, _> =
+        text.split_ascii_whitespace().map(|word| word.parse().map_err(|e| format!("{word}: {e}"))).collect();
     all.map(ScopeList)
 }
 

@@ -13,7 +13,9 @@ use strowger::telemetry::told_to_stop;
 use strowger::vault::{MasterRing, Secret as Bytes};
 use zeroize::Zeroizing;
 
-use super::args::{self, Account, Audit, Cli, Cluster, ClusterKind, Command, Key, KeyAlgorithm, NumberCommand, Secret, Tenant, Token};
+use super::args::{
+    self, Account, Audit, Cli, Cluster, ClusterKind, Command, Key, KeyAlgorithm, NumberCommand, Secret, Tenant, Token,
+};
 use super::output::{print, say};
 use super::running::Server;
 use super::settings::Settings;
@@ -43,7 +45,10 @@ async fn on_installation(cli: &Cli) -> Result<()> {
         return command(cli, open(&settings).await?, &settings.control_url).await;
     };
     if !data.join("strowgerctl.toml").exists() && !data.join("lock").exists() {
-        return Err(Error::Conflict(format!("there is no installation in {}: `strowgerctl up --data {0}` makes one", data.display())));
+        return Err(Error::Conflict(format!(
+            "there is no installation in {}: `strowgerctl up --data {0}` makes one",
+            data.display()
+        )));
     }
     match Embedded::attach(data, Durability::Full, &|_| ()).await? {
         Attached::Running => {
@@ -143,11 +148,15 @@ async fn on_numbers(with: &Provisioner, command: &NumberCommand) -> Result<Value
     match command {
         NumberCommand::Assign { number, tenant, account } => {
             let heard = number_operations::assign(with, number, *tenant, account.as_ref()).await?;
-            Ok(json!({ "number": number.to_string(), "customer_id": tenant, "instances": heard.instances, "acknowledged": heard.acknowledged }))
+            Ok(
+                json!({ "number": number.to_string(), "customer_id": tenant, "instances": heard.instances, "acknowledged": heard.acknowledged }),
+            )
         }
         NumberCommand::Release { number } => {
             let heard = number_operations::release(with, number).await?;
-            Ok(json!({ "number": number.to_string(), "customer_id": null, "instances": heard.instances, "acknowledged": heard.acknowledged }))
+            Ok(
+                json!({ "number": number.to_string(), "customer_id": null, "instances": heard.instances, "acknowledged": heard.acknowledged }),
+            )
         }
         NumberCommand::List => {
             let shown = |row: &numbers::NumberRow| {
@@ -261,7 +270,10 @@ async fn run_postgres(data: &Path, unsafe_no_sync: bool, cli: &Cli) -> Result<()
     for name in ["control", "shared", "dedicated"] {
         let Superuser { address, user, password } = embedded.superuser(name)?;
         let password = password.expose_str().unwrap_or_default().to_owned();
-        shown.insert(name.into(), format!("postgres://{user}:{password}@{}:{}/postgres", address.host, address.port).into());
+        shown.insert(
+            name.into(),
+            format!("postgres://{user}:{password}@{}:{}/postgres", address.host, address.port).into(),
+        );
     }
     show(cli.output, &shown.into())?;
     stop.await;
@@ -277,14 +289,19 @@ async fn init(prefix: &Prefix, out: &Path) -> Result<()> {
             embedded::write_private(&path(ring), MasterRing::generate("k1").as_bytes())?;
         }
     }
-    let (server_ring, admin_ring) = (MasterRing::from_file(&path("server.ring"))?, MasterRing::from_file(&path("admin.ring"))?);
+    let (server_ring, admin_ring) =
+        (MasterRing::from_file(&path("server.ring"))?, MasterRing::from_file(&path("admin.ring"))?);
     let urls = bootstrap::init(&at, prefix, &server_ring, &admin_ring, &actor()).await?;
     let text = format!("control-url = \"{}\"\nkey-ring = {:?}\n", urls.server, path("server.ring"));
     embedded::write_private(&path("strowger.toml"), text.as_bytes())?;
     let (server, admin) = (path("server.ring"), path("admin.ring"));
-    let text = format!("control-url = \"{}\"\nserver-key-ring = {server:?}\nadmin-key-ring = {admin:?}\n", urls.provisioner);
+    let text =
+        format!("control-url = \"{}\"\nserver-key-ring = {server:?}\nadmin-key-ring = {admin:?}\n", urls.provisioner);
     embedded::write_private(&path("strowgerctl.toml"), text.as_bytes())?;
-    say(&format!("wrote strowger.toml, strowgerctl.toml and two key rings to {}; keep copies of the rings elsewhere", out.display()));
+    say(&format!(
+        "wrote strowger.toml, strowgerctl.toml and two key rings to {}; keep copies of the rings elsewhere",
+        out.display()
+    ));
     Ok(())
 }
 

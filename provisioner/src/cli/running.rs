@@ -25,14 +25,20 @@ impl Server {
             command.args(["--public-url", url]);
         }
         // It gets its own login and ring from its own file; nothing of ours is handed down.
-        for name in ["STROWGERCTL_CONTROL_URL", "STROWGERCTL_SERVER_KEY_RING", "STROWGERCTL_ADMIN_KEY_RING", "STROWGERCTL_CONFIG"] {
+        for name in [
+            "STROWGERCTL_CONTROL_URL",
+            "STROWGERCTL_SERVER_KEY_RING",
+            "STROWGERCTL_ADMIN_KEY_RING",
+            "STROWGERCTL_CONFIG",
+        ] {
             command.env_remove(name);
         }
         if let Some(path) = log {
             let file = std::fs::OpenOptions::new().append(true).create(true).open(path);
             command.stderr(file.map_err(Error::io(format!("open {}", path.display())))?);
         }
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(Error::io("start the server"))?;
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(Error::io("start the server"))?;
         let mut line = String::new();
         if let Some(stdout) = child.stdout.take() {
             BufReader::new(stdout).read_line(&mut line).await.map_err(Error::io("hear from the server"))?;
@@ -49,7 +55,10 @@ impl Server {
     /// Done when it ends by itself, which it should not.
     pub(super) async fn ended(&mut self) -> Error {
         let status = self.child.wait().await;
-        Error::Unavailable(format!("the server ended unexpectedly: {}", status.map_or_else(|e| e.to_string(), |s| s.to_string())))
+        Error::Unavailable(format!(
+            "the server ended unexpectedly: {}",
+            status.map_or_else(|e| e.to_string(), |s| s.to_string())
+        ))
     }
 
     /// Lets it drain and end.

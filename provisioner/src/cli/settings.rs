@@ -50,8 +50,16 @@ impl Settings {
         };
         Ok(Self {
             control_url: given.control_url.clone().or(file.control_url).ok_or_else(|| missing("control-url"))?,
-            server_key_ring: given.server_key_ring.clone().or(file.server_key_ring).ok_or_else(|| missing("server-key-ring"))?,
-            admin_key_ring: given.admin_key_ring.clone().or(file.admin_key_ring).ok_or_else(|| missing("admin-key-ring"))?,
+            server_key_ring: given
+                .server_key_ring
+                .clone()
+                .or(file.server_key_ring)
+                .ok_or_else(|| missing("server-key-ring"))?,
+            admin_key_ring: given
+                .admin_key_ring
+                .clone()
+                .or(file.admin_key_ring)
+                .ok_or_else(|| missing("admin-key-ring"))?,
         })
     }
 

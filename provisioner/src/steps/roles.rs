@@ -17,9 +17,13 @@ const CONNECTION_LIMIT: u32 = 20;
 const SETTINGS: [(&str, &str); 3] =
     [("statement_timeout", "15s"), ("lock_timeout", "5s"), ("idle_in_transaction_session_timeout", "15s")];
 
-
 /// Makes roles, passwords, settings and memberships what they must be, in one transaction.
-pub(crate) async fn ensure_roles(with: &Provisioner, cluster: &Cluster, tenant: &Tenant, password: &Secret) -> Result<()> {
+pub(crate) async fn ensure_roles(
+    with: &Provisioner,
+    cluster: &Cluster,
+    tenant: &Tenant,
+    password: &Secret,
+) -> Result<()> {
     let prefix = &with.installation.prefix;
     let [owner, group] = ["owner", "rw"].map(|what| prefix.tenant(tenant.id, what));
     let mut db = AdminDb::open(with, cluster, MAINTENANCE_DATABASE).await?;
@@ -41,7 +45,9 @@ pub(crate) async fn ensure_roles(with: &Provisioner, cluster: &Cluster, tenant: 
             // The other login waits for its turn without a password.
             "nologin password null".to_owned()
         };
-        sql.push_str(&format!("alter role {role} {credential} connection limit {CONNECTION_LIMIT} valid until 'infinity';\n"));
+        sql.push_str(&format!(
+            "alter role {role} {credential} connection limit {CONNECTION_LIMIT} valid until 'infinity';\n"
+        ));
         sql.push_str(&settings(&role, &tenant.schema, &databases_with_settings(&db, &login).await?));
         sql.push_str(&format!("grant {} to {role};\n", ident(&group)));
         if is_shared(tenant) {

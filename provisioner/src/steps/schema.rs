@@ -24,7 +24,8 @@ impl<'c> Owner<'c> {
     /// Takes the role on.
     pub(crate) async fn of(db: &'c mut AdminDb, prefix: &Prefix, tenant: &Tenant) -> Result<Self> {
         let what = db.what();
-        let owner = Self { tx: db.begin().await?, owner: prefix.tenant(tenant.id, "owner"), admin: prefix.name("admin"), what };
+        let owner =
+            Self { tx: db.begin().await?, owner: prefix.tenant(tenant.id, "owner"), admin: prefix.name("admin"), what };
         owner.run(&format!("grant {} to {}", ident(&owner.owner), ident(&owner.admin))).await?;
         Ok(owner)
     }
@@ -40,19 +41,34 @@ impl<'c> Owner<'c> {
     }
 
     /// Runs one statement and says how many rows it touched.
-    pub(crate) async fn execute(&self, sql: &str, params: &[&(dyn tokio_postgres::types::ToSql + Sync)]) -> Result<u64> {
+    pub(crate) async fn execute(
+        &self,
+        sql: &str,
+        params: &[&(dyn tokio_postgres::types::ToSql + Sync)],
+    ) -> Result<u64> {
         self.tx.execute(sql, params).await.map_err(Error::postgres(self.what.clone()))
     }
 
     /// Lays the role down and makes all of it true.
     pub(crate) async fn commit(self) -> Result<()> {
-        self.run(&format!("set local role {admin}; revoke {} from {admin}", ident(&self.owner), admin = ident(&self.admin))).await?;
+        self.run(&format!(
+            "set local role {admin}; revoke {} from {admin}",
+            ident(&self.owner),
+            admin = ident(&self.admin)
+        ))
+        .await?;
         self.tx.commit().await.map_err(Error::postgres(self.what))
     }
 }
 
 /// Makes the schema with everything in it, or finds that it is there: one transaction makes it whole.
-pub(crate) async fn ensure_schema(with: &Provisioner, cluster: &Cluster, tenant: &Tenant, epoch: i32, now: &str) -> Result<()> {
+pub(crate) async fn ensure_schema(
+    with: &Provisioner,
+    cluster: &Cluster,
+    tenant: &Tenant,
+    epoch: i32,
+    now: &str,
+) -> Result<()> {
     let mut db = AdminDb::open(with, cluster, &tenant.database).await?;
     if db.exists("select 1 from pg_namespace where nspname = $1", &tenant.schema).await? {
         return Ok(());

@@ -1,0 +1,93 @@
+//! Tenants are created, blocked, resumed and deleted by the real `strowgerctl`.
+
+use serde_json::json;
+use strowger::control::clusters::Isolation;
+
+use crate::support::world;
+
+#[test]
+fn create_is_idempotent_and_ids_are_not_reused() {
+    world(async |w| {
+        let create = ["tenant", "create", "--name", "One", "--isolation", "schema"];
+        let first = w.ctl(&create).json();
+        assert_eq!(w.ctl(&create).json(), first, "the same command, the same result");
+        let second = w.ctl(&["tenant", "create", "--name", "Two", "--isolation", "database"]).json();
+        assert_ne!(first["customer_id"], second["customer_id"]);
+        let imported =
+            w.ctl(&["tenant", "create", "--name", "Imported", "--isolation", "schema", "--id", "4711"]).json();
+        assert_eq!(imported["customer_id"], 4711);
+        let next = w.ctl(&["tenant", "create", "--name", "Next", "--isolation", "schema"]).json();
+        assert_eq!(next["customer_id"], 4712, "never an id that might have been used");
+
+        for conflict in [
+            ["tenant", "create", "--name", "One", "--isolation", "database"].as_slice(),
+            &["tenant", "create", "--name", "One", "--isolation", "schema", "--id", "99"],
+            &["tenant", "create", "--name", "Other", "--isolation", "schema", "--id", "4711"],
+            &["tenant", "create", "--name", "Nowhere", "--isolation", "schema", "--cluster", "missing"],
+            &["tenant", "show", "12345"],
+        ] {
+            let ran = w.ctl(conflict);
+            assert_eq!(ran.code, Some(3), "{conflict:?}: {}", ran.stderr);
+            assert!(ran.stderr.starts_with("error: "), "{}", ran.stderr);
+        }
+        assert_eq!(w.ctl(&["tenant", "create", "--name", "X", "--isolation", "row"]).code, Some(2));
+        assert_eq!(w.ctl(&["tenant", "list"]).json().as_array().unwrap().len(), 4);
+    });
+}
+
+#[test]
+fn every_change_has_its_audit_row_and_the_server_cannot_rewrite_it() {
+    world(async |w| {
+        let id = w.tenant("One", Isolation::Schema).await.id;
+        w.ctl(&["tenant", "suspend", &id.to_string(), "--reason", "unpaid"]).json();
+        let url = w.ctl(&["tenant", "connection", &id.to_string()]);
+        assert_eq!(url.code, Some(0));
+        let rows = w.ctl(&["audit", "list", "--tenant", &id.to_string()]).json();
+        let actions: Vec<&str> = rows.as_array().unwrap().iter().map(|row| row["action"].as_str().unwrap()).collect();
+        let expected = [
+            "tenant.connection",
+            "tenant.transition",
+            "tenant.transition",
+            "tenant.reserve",
+            "placement.create",
+            "data_key.create",
+        ];
+        assert_eq!(actions, expected);
+        assert_eq!(rows[1]["detail"], json!({ "from": "active", "to": "suspended", "reason": "unpaid" }));
+
+        let server = crate::support::connect(&w.urls.server).await.unwrap();
+        for forbidden in [
+            "update audit set actor = 'x'",
+            "delete from audit",
+            "insert into audit (actor, action) values ('x', 'y')",
+            "select * from audit",
+            "create table x ()",
+            "create schema x",
+            "drop table tenants",
+            "update tenants set state = 'active'",
+            "insert into jobs (kind, tenant_id) values ('create', 1)",
+            "update placements set database = 'x'",
+            "select sealed_private from signing_keys",
+            "select * from cluster_admins",
+            "update numbers set tenant_id = 1",
+        ] {
+            let error = server.batch_execute(forbidden).await.expect_err(forbidden);
+            assert_eq!(error.code().map(|c| c.code()), Some("42501"), "{forbidden}");
+        }
+        server.batch_execute("select kid, public_key from signing_keys").await.unwrap();
+        server.batch_execute(&format!("select request_repair({id})")).await.unwrap();
+    });
+}
+
+#[test]
+fn a_new_schema_is_what_refinery_would_have_made() {
+    world(async |w| {
+        let tenant = w.tenant("One", Isolation::Database).await;
+        let mut db = w.superuser("dedicated", &tenant.database).await;
+        db.batch_execute(&format!("set search_path = {}", tenant.schema)).await.unwrap();
+        let report = strowger::schema::migrations().run_async(&mut db).await.unwrap();
+        assert!(report.applied_migrations().is_empty(), "refinery finds its own history complete");
+        let found = strowger::schema::migrations().get_applied_migrations_async(&mut db).await.unwrap();
+        assert_eq!(found.len(), strowger::schema::migrations().get_migrations().len());
+    });
+}

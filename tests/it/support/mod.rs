@@ -1,0 +1,16 @@
+//! Fixtures: a world (an installation with a prefix of its own on the shared clusters), real server processes, a real
+//! `strowgerctl`, callers and services as typed values.
+
+mod clusters;
+mod process;
+mod proxy;
+mod twilio;
+mod world;
+
+#[expect(unused_imports, reason = "not every situation needs every fixture")]
+pub(crate) use {
+    process::{Server, signal, strowgerctl},
+    proxy::Proxy,
+    twilio::Account,
+    world::{World, connect, world},
+};

@@ -1,0 +1,4 @@
+//! E0277: Secrets are not printed.
+fn main() {
+    println!("{:?}", strowger::vault::Secret::random_password());
+}
