@@ -33,7 +33,7 @@ pub struct Args {
 #[derive(Debug, Default, clap::Args, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct Options {
-    /// The control database, as the server's own login: postgres://sw_server:…@host/sw_control
+    /// The control database, as the server's own login: `postgres://sw_server:…@host/sw_control`
     #[arg(long, env = "STROWGER_CONTROL_URL", hide_env_values = true)]
     control_url: Option<String>,
     /// The file with the server's master keys, a line each: id:base64 of 32 bytes

@@ -13,6 +13,7 @@ pub mod credentials;
 pub mod numbers;
 pub mod tenants;
 pub mod worker;
+pub mod settings;
 pub mod embedded;
 pub mod demo;
 pub mod cli;

@@ -117,7 +117,7 @@ impl<'a> Unverified<'a> {
 
     fn body_has_hash(&self, hex: &str) -> bool {
         let digest = digest::digest(&digest::SHA256, self.body);
-        let expected: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        let expected = digest.as_ref().iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
         constant_time::verify_slices_are_equal(expected.as_bytes(), hex.to_ascii_lowercase().as_bytes()).is_ok()
     }
 }

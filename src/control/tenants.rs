@@ -36,8 +36,10 @@ impl State {
     pub fn may_become(self, next: Self) -> bool {
         use State::{Active, Deleted, Provisioning, Suspended};
         self == next
-            || matches!((self, next), (Provisioning, Active) | (Active, Suspended) | (Suspended, Active))
-            || matches!((self, next), (Provisioning | Active | Suspended, Deleted))
+            || matches!(
+                (self, next),
+                (Provisioning | Suspended, Active) | (Active, Suspended) | (Provisioning | Active | Suspended, Deleted)
+            )
     }
 }
 

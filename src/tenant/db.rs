@@ -54,7 +54,9 @@ impl From<tokio_postgres::Error> for TenantError {
     fn from(error: tokio_postgres::Error) -> Self {
         let text = pg::describe(&error);
         let Some(code) = error.code() else {
-            return if error.is_closed() || std::error::Error::source(&error).is_some_and(|e| e.is::<std::io::Error>()) {
+            return if error.is_closed()
+                || std::error::Error::source(&error).is_some_and(<dyn std::error::Error>::is::<std::io::Error>)
+            {
                 Self::Lost(text)
             } else {
                 Self::Unexpected(text)

@@ -7,7 +7,7 @@ use strowger::auth::Scope;
 use strowger::id::{AccountSid, Region, TenantId};
 use strowger::phone::Number;
 
-use super::settings::Given;
+use crate::settings::Given;
 
 /// The operator's command line for Strowger.
 ///

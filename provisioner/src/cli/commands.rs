@@ -18,21 +18,21 @@ use super::args::{
 };
 use super::output::{print, say};
 use super::running::Server;
-use super::settings::Settings;
 use crate::bootstrap::{self, ClusterSpec, Superuser};
 use crate::credentials::{self, Algorithm};
 use crate::embedded::{self, Attached, Durability, Embedded};
 use crate::error::{Error, Result};
+use crate::settings::{self, Settings};
 use crate::tenants::NewTenant;
 use crate::{Provisioner, demo, numbers as number_operations, tenants, worker};
 
 /// Carries out what was typed.
 pub async fn run(cli: Cli) -> Result<()> {
-    let data = || cli.data.clone().map_or_else(default_data, Ok);
+    let data = || cli.data.clone().unwrap_or_else(default_data);
     match &cli.command {
-        Command::Demo(demo) => run_demo(&data()?, demo, &cli).await,
-        Command::Up(up) => run_up(&data()?, up).await,
-        Command::Postgres { unsafe_no_sync } => run_postgres(&data()?, *unsafe_no_sync, &cli).await,
+        Command::Demo(demo) => run_demo(&data(), demo, &cli).await,
+        Command::Up(up) => run_up(&data(), up).await,
+        Command::Postgres { unsafe_no_sync } => run_postgres(&data(), *unsafe_no_sync, &cli).await,
         Command::Init { prefix, out } => init(&prefix.parse()?, out).await,
         _ => on_installation(&cli).await,
     }
@@ -283,6 +283,7 @@ async fn run_postgres(data: &Path, unsafe_no_sync: bool, cli: &Cli) -> Result<()
 async fn init(prefix: &Prefix, out: &Path) -> Result<()> {
     let at = superuser_from_stdin()?;
     std::fs::create_dir_all(out).map_err(Error::io(format!("create {}", out.display())))?;
+    let out = out.canonicalize().map_err(Error::io(format!("find {}", out.display())))?;
     let path = |name: &str| out.join(name);
     for ring in ["server.ring", "admin.ring"] {
         if !path(ring).exists() {
@@ -292,12 +293,7 @@ async fn init(prefix: &Prefix, out: &Path) -> Result<()> {
     let (server_ring, admin_ring) =
         (MasterRing::from_file(&path("server.ring"))?, MasterRing::from_file(&path("admin.ring"))?);
     let urls = bootstrap::init(&at, prefix, &server_ring, &admin_ring, &actor()).await?;
-    let text = format!("control-url = \"{}\"\nkey-ring = {:?}\n", urls.server, path("server.ring"));
-    embedded::write_private(&path("strowger.toml"), text.as_bytes())?;
-    let (server, admin) = (path("server.ring"), path("admin.ring"));
-    let text =
-        format!("control-url = \"{}\"\nserver-key-ring = {server:?}\nadmin-key-ring = {admin:?}\n", urls.provisioner);
-    embedded::write_private(&path("strowgerctl.toml"), text.as_bytes())?;
+    settings::write(&out, &urls, &path("server.ring"), &path("admin.ring"))?;
     say(&format!(
         "wrote strowger.toml, strowgerctl.toml and two key rings to {}; keep copies of the rings elsewhere",
         out.display()
@@ -329,11 +325,10 @@ fn actor() -> Actor {
 }
 
 /// A folder that the user Postgres runs as can reach: root's home is closed to it.
-fn default_data() -> Result<PathBuf> {
-    let home = std::env::var_os("HOME").map(PathBuf::from);
-    match home {
-        Some(home) if home != Path::new("/root") => Ok(home.join(".local/share/strowger")),
-        _ => Ok(PathBuf::from("/var/lib/strowger")),
+fn default_data() -> PathBuf {
+    match std::env::var_os("HOME").map(PathBuf::from).filter(|home| home != Path::new("/root")) {
+        Some(home) => home.join(".local/share/strowger"),
+        None => PathBuf::from("/var/lib/strowger"),
     }
 }
 

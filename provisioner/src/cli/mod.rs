@@ -4,7 +4,6 @@ mod args;
 mod commands;
 mod output;
 mod running;
-pub mod settings;
 
 pub use args::Cli;
 pub use commands::run;

@@ -9,13 +9,12 @@
 //! ```
 //! Postgres refuses to run as root, so root runs it as `postgres` (or `nobody`). It listens on 127.0.0.1 only, with SCRAM.
 
+mod binaries;
+
 use std::fs;
 use std::io::Write as _;
-use std::net::TcpListener;
-use std::os::unix::fs::{PermissionsExt as _, chown};
-use std::os::unix::process::CommandExt as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use strowger::control::Actor;
 use strowger::control::clusters::{Address, Isolation, Tls};
@@ -24,25 +23,13 @@ use strowger::vault::{MasterRing, Secret};
 
 use crate::Provisioner;
 use crate::bootstrap::{self, ClusterSpec, Superuser};
-use crate::cli::settings::Settings;
 use crate::error::{Error, Result};
+use crate::settings::{self, Settings};
+use binaries::{Binaries, SUPERUSER, User, free_port, postgres_user};
 
 const CONTROL: &str = "control";
 const TENANT_CLUSTERS: [(&str, Isolation); 2] = [("shared", Isolation::Schema), ("dedicated", Isolation::Database)];
-const SUPERUSER: &str = "postgres";
 const CONNECTION_BUDGET: u32 = 100;
-
-const POSTGRES_CONF: &str = "
-# Written by strowgerctl.
-listen_addresses = '127.0.0.1'
-unix_socket_directories = ''
-max_connections = 250
-shared_buffers = 64MB
-wal_level = logical
-password_encryption = scram-sha-256
-log_error_verbosity = terse
-log_min_error_statement = panic
-";
 
 /// Whether what Postgres acknowledges survives a power cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,13 +47,6 @@ pub struct Embedded {
     ports: Vec<(&'static str, u16)>,
     /// Held while the clusters are ours.
     _lock: fs::File,
-}
-
-/// The user that Postgres runs as when we are root.
-#[derive(Clone, Copy)]
-struct User {
-    uid: u32,
-    gid: u32,
 }
 
 /// What came of asking for a data folder.
@@ -181,7 +161,8 @@ impl Embedded {
                 let spec = ClusterSpec { name, holds, region: "", connection_budget: CONNECTION_BUDGET };
                 bootstrap::add_cluster(&with, &self.superuser(name)?, &spec).await?;
             }
-            self.write_settings(&urls)?;
+            let keys = self.dir.join("keys");
+            settings::write(&self.dir, &urls, &keys.join("server.ring"), &keys.join("admin.ring"))?;
         }
         let found = Settings::from_data(&self.dir)?;
         let with =
@@ -207,18 +188,6 @@ impl Embedded {
             }
         }
         Ok(url.replace(&format!("127.0.0.1:{old}/"), &format!("127.0.0.1:{port}/")))
-    }
-
-    fn write_settings(&self, urls: &bootstrap::ControlUrls) -> Result<()> {
-        let keys = self.dir.join("keys");
-        let (server, admin) = (keys.join("server.ring"), keys.join("admin.ring"));
-        let text = format!("control-url = \"{}\"\nkey-ring = {:?}\n", urls.server, server);
-        write_private(&self.dir.join("strowger.toml"), text.as_bytes())?;
-        let text = format!(
-            "control-url = \"{}\"\nserver-key-ring = {:?}\nadmin-key-ring = {:?}\n",
-            urls.provisioner, server, admin
-        );
-        write_private(&self.dir.join("strowgerctl.toml"), text.as_bytes())
     }
 
     fn ring(&self, name: &str) -> Result<MasterRing> {
@@ -266,146 +235,4 @@ fn make_folders(dir: &Path, user: Option<User>) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Who runs Postgres: ourselves, or, for root, an unprivileged user.
-fn postgres_user() -> Result<Option<User>> {
-    let id = |args: &[&str]| -> Option<u32> {
-        let out = Command::new("id").args(args).output().ok().filter(|out| out.status.success())?;
-        String::from_utf8_lossy(&out.stdout).trim().parse().ok()
-    };
-    if id(&["-u"]) != Some(0) {
-        return Ok(None);
-    }
-    let found =
-        ["postgres", "nobody"].iter().find_map(|name| Some(User { uid: id(&["-u", name])?, gid: id(&["-g", name])? }));
-    found.map(Some).ok_or_else(|| {
-        Error::Conflict("Postgres does not run as root, and there is no user postgres or nobody to run it".into())
-    })
-}
-
-/// The port a cluster last had, if it is free, else any.
-fn free_port(data: &Path) -> Result<u16> {
-    let last = fs::read_to_string(data.join("strowger.port")).ok().and_then(|text| text.trim().parse().ok());
-    let bound = last
-        .and_then(|port: u16| TcpListener::bind(("127.0.0.1", port)).ok())
-        .map_or_else(|| TcpListener::bind("127.0.0.1:0"), Ok);
-    bound
-        .and_then(|listener| listener.local_addr())
-        .map(|address| address.port())
-        .map_err(Error::io("find a free port"))
-}
-
-/// Postgres's own programs.
-struct Binaries {
-    folder: PathBuf,
-    user: Option<User>,
-}
-
-impl Binaries {
-    fn find(user: Option<User>) -> Result<Self> {
-        let mut folders: Vec<PathBuf> =
-            std::env::var_os("STROWGER_POSTGRES_BIN").into_iter().map(PathBuf::from).collect();
-        for parent in ["/usr/lib/postgresql", "/opt/homebrew/opt", "/usr/local/opt"] {
-            let entries = fs::read_dir(parent).into_iter().flatten().flatten().map(|entry| entry.path().join("bin"));
-            let mut found: Vec<PathBuf> = entries.filter(|bin| bin.to_string_lossy().contains("postgresql")).collect();
-            found.sort();
-            // 15 is what is tested; it is preferred where there are several.
-            found.sort_by_key(|bin| !bin.to_string_lossy().contains("15"));
-            folders.extend(found);
-        }
-        folders.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
-        let folder = folders
-            .into_iter()
-            .find(|folder| ["initdb", "pg_ctl", "postgres"].iter().all(|name| folder.join(name).exists()));
-        let folder = folder.ok_or_else(|| {
-            Error::Conflict(
-                "Postgres is not installed here. Install it and run this again: `apt-get install postgresql` on Debian and Ubuntu, \
-                 `brew install postgresql@15` on macOS; or name the folder of its programs in STROWGER_POSTGRES_BIN"
-                    .into(),
-            )
-        })?;
-        Ok(Self { folder, user })
-    }
-
-    fn initdb(&self, data: &Path, password: &Secret, durability: Durability) -> Result<()> {
-        // A folder without PG_VERSION is what a killed initdb left.
-        let _ = fs::remove_dir_all(data);
-        fs::create_dir(data).map_err(Error::io("create the cluster's folder"))?;
-        let password_file = data.with_extension("pw");
-        write_private(&password_file, password.expose())?;
-        if let Some(User { uid, gid }) = self.user {
-            let owned = chown(data, Some(uid), Some(gid)).and_then(|()| chown(&password_file, Some(uid), Some(gid)));
-            owned.map_err(Error::io("give the cluster's folder to the user that Postgres runs as"))?;
-        }
-        let mut initdb = self.command("initdb");
-        initdb.arg("-D").arg(data).args(["-U", SUPERUSER, "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C"]);
-        initdb.arg(format!("--pwfile={}", password_file.display()));
-        let mut conf = POSTGRES_CONF.to_owned();
-        if durability == Durability::None {
-            initdb.arg("--no-sync");
-            conf.push_str("fsync = off\nsynchronous_commit = off\nfull_page_writes = off\n");
-        }
-        let done = run(initdb);
-        let _ = fs::remove_file(&password_file);
-        done?;
-        let file = data.join("postgresql.conf");
-        let appended =
-            fs::OpenOptions::new().append(true).open(file).and_then(|mut file| file.write_all(conf.as_bytes()));
-        appended.map_err(Error::io("configure the cluster"))
-    }
-
-    fn start(&self, data: &Path, port: u16) -> Result<u16> {
-        let mut start = self.command("pg_ctl");
-        start.arg("start").arg("-w").args(["-t", "60", "-D"]).arg(data).arg("-l").arg(data.join("server.log"));
-        run(start.arg("-o").arg(format!("-p {port}")))?;
-        fs::write(data.join("strowger.port"), port.to_string()).map_err(Error::io("note the cluster's port"))?;
-        Ok(port)
-    }
-
-    fn stop(&self, data: &Path) -> Result<()> {
-        let mut stop = self.command("pg_ctl");
-        run(stop.arg("stop").args(["-w", "-m", "fast", "-D"]).arg(data))
-    }
-
-    /// The port of a cluster that a killed process left running.
-    fn running_port(&self, data: &Path) -> Option<u16> {
-        let mut status = self.command("pg_ctl");
-        let running = status.arg("status").arg("-D").arg(data).output().is_ok_and(|out| out.status.success());
-        let pid_file = fs::read_to_string(data.join("postmaster.pid")).ok().filter(|_| running)?;
-        pid_file.lines().nth(3)?.trim().parse().ok()
-    }
-
-    /// A program, run as the right user, outside our terminal's signals, from a folder that user can enter.
-    fn command(&self, name: &str) -> Command {
-        let mut command = Command::new(self.folder.join(name));
-        command.current_dir("/").env("LC_ALL", "C").process_group(0);
-        if let Some(User { uid, gid }) = self.user {
-            command.uid(uid).gid(gid);
-        }
-        command
-    }
-}
-
-fn run(mut command: impl std::borrow::BorrowMut<Command>) -> Result<()> {
-    let command = command.borrow_mut();
-    let program = command.get_program().to_string_lossy().into_owned();
-    let stdio = std::process::Stdio::piped;
-    // pg_ctl's server would keep a pipe open for ever; its own words go to the log file it was given.
-    let keeps_running = command.get_args().any(|arg| arg == "start");
-    if keeps_running {
-        let status = command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).status();
-        let status = status.map_err(Error::io(format!("run {program}")))?;
-        return if status.success() {
-            Ok(())
-        } else {
-            let log = command.get_args().find(|arg| arg.to_string_lossy().ends_with("server.log")).unwrap_or_default();
-            Err(Error::Unavailable(format!("{program} start failed; see {}", log.to_string_lossy())))
-        };
-    }
-    let out = command.stdout(stdio()).stderr(stdio()).output().map_err(Error::io(format!("run {program}")))?;
-    if out.status.success() {
-        return Ok(());
-    }
-    Err(Error::Unavailable(format!("{program} failed: {}", String::from_utf8_lossy(&out.stderr).trim())))
 }

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use strowger::vault::MasterRing;
 
+use crate::bootstrap::ControlUrls;
+use crate::embedded::write_private;
 use crate::error::{Error, Result};
 
 /// What a TOML file of `strowgerctl` holds.
@@ -67,6 +69,17 @@ impl Settings {
     pub fn rings(&self) -> Result<(MasterRing, MasterRing)> {
         Ok((MasterRing::from_file(&self.server_key_ring)?, MasterRing::from_file(&self.admin_key_ring)?))
     }
+}
+
+/// Writes `strowger.toml` for the server and `strowgerctl.toml` for us: each with its own login, each naming its rings.
+pub fn write(dir: &Path, urls: &ControlUrls, server_ring: &Path, admin_ring: &Path) -> Result<()> {
+    // A JSON string is a TOML basic string.
+    let quoted = |path: &Path| serde_json::Value::from(path.display().to_string()).to_string();
+    let (server_ring, admin_ring) = (quoted(server_ring), quoted(admin_ring));
+    let text = format!("control-url = \"{}\"\nkey-ring = {server_ring}\n", urls.server);
+    write_private(&dir.join("strowger.toml"), text.as_bytes())?;
+    let rings = format!("server-key-ring = {server_ring}\nadmin-key-ring = {admin_ring}\n");
+    write_private(&dir.join("strowgerctl.toml"), format!("control-url = \"{}\"\n{rings}", urls.provisioner).as_bytes())
 }
 
 fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
