@@ -6,9 +6,11 @@ use std::process::Command;
 
 /// Compiles one file against the library that `./test` has built; gives the compiler's words.
 fn compile(file: &Path) -> (bool, String) {
+    let out_dir = std::env::temp_dir().join(format!("strowger-ui-{}", std::process::id()));
     let built = Path::new(env!("CARGO_BIN_EXE_strowger")).parent().unwrap();
     let out = Command::new("rustc")
-        .args(["--edition", "2024", "--emit", "metadata", "-o", "/dev/null"])
+        .args(["--edition", "2024", "--emit", "metadata", "--out-dir"])
+        .arg(&out_dir)
         .arg("--extern")
         .arg(format!("strowger={}", built.join("libstrowger.rlib").display()))
         .arg("-L")
@@ -16,6 +18,7 @@ fn compile(file: &Path) -> (bool, String) {
         .arg(file)
         .output()
         .unwrap();
+    let _ = fs::remove_dir_all(out_dir);
     (out.status.success(), String::from_utf8_lossy(&out.stderr).into_owned())
 }
 

@@ -9,8 +9,19 @@ mod world;
 
 #[expect(unused_imports, reason = "not every situation needs every fixture")]
 pub(crate) use {
-    process::{Server, signal, strowgerctl},
+    process::{Server, run, signal, strowgerctl},
     proxy::Proxy,
     twilio::Account,
     world::{World, connect, world},
 };
+
+/// Waits until a condition holds; fails after ten seconds.
+pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    for _ in 0..500 {
+        if holds().await {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    panic!("still waiting until {what}");
+}
