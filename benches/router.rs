@@ -1,0 +1,188 @@
+//! What the router costs: `cargo bench`. Contenders take turns in one run; medians of rounds, and ratios.
+//!
+//! P1 and P4 of the performance notes, on a private Postgres of its own (fsync on, TCP on the loopback, no TLS).
+#![expect(clippy::unwrap_used, reason = "a bench that fails panics")]
+#![expect(clippy::disallowed_methods, reason = "a bench reads the clock")]
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use provisioner::embedded::{Durability, Embedded};
+use provisioner::tenants::{self, NewTenant};
+use provisioner::{Provisioner, credentials, numbers};
+use strowger::auth::Principal;
+use strowger::auth::webhook::{TwilioForm, Unverified, Verified, sign_twilio};
+use strowger::clock::Clock;
+use strowger::control::clusters::Isolation;
+use strowger::control::{Actor, Control};
+use strowger::directory::{Directory, Staleness};
+use strowger::phone::{CallerKey, Number};
+use strowger::tenant::memories::{self, NewMemory};
+use strowger::tenant::{Limits, Read, Router, TenantDb, Write};
+use strowger::vault::{MasterRing, Secret};
+
+const ACCOUNT: &str = "AC00000000000000000000000000000001";
+const HOT: usize = 20;
+const COLD: usize = 60;
+const ROUNDS: usize = 21;
+
+fn main() {
+    let data = std::env::temp_dir().join(format!("strowger-bench-{}", std::process::id()));
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let embedded = Embedded::start(&data, Durability::Full, &|_| ()).await.unwrap();
+        let with = embedded.provisioner(Actor::operator("bench"), &|_| ()).await.unwrap();
+        let bench = Bench::prepare(with, &data).await;
+        bench.lookup_and_checkout().await;
+        bench.warm_query().await;
+        bench.cold_tenant().await;
+        drop(bench);
+        embedded.stop().unwrap();
+    });
+    std::fs::remove_dir_all(&data).unwrap();
+}
+
+struct Bench {
+    with: Provisioner,
+    directory: Arc<Directory>,
+    router: Router,
+    numbers: Vec<Number>,
+    calls: Vec<Verified<TwilioForm>>,
+    tenants: Vec<strowger::id::TenantId>,
+}
+
+impl Bench {
+    async fn prepare(with: Provisioner, data: &std::path::Path) -> Self {
+        let token = Secret::new(b"token".to_vec());
+        credentials::add_account(&with, &ACCOUNT.parse().unwrap(), None, &token).await.unwrap();
+        let (mut all, mut dialled, mut calls) = (Vec::new(), Vec::new(), Vec::new());
+        for i in 0..HOT + COLD {
+            let new = NewTenant {
+                name: &format!("Tenant {i}"),
+                id: None,
+                isolation: Isolation::Schema,
+                cluster: None,
+                region: "US".parse().unwrap(),
+            };
+            let tenant = tenants::create(&with, &new).await.unwrap().id;
+            let number: Number = format!("+1800555{i:04}").parse().unwrap();
+            numbers::assign(&with, &number, tenant, None).await.unwrap();
+            calls.push(signed(&number, &token));
+            all.push(tenant);
+            dialled.push(number);
+        }
+        let url = std::fs::read_to_string(data.join("strowger.toml")).unwrap();
+        let url = url.split('"').nth(1).unwrap().to_owned();
+        let ring = MasterRing::from_file(&data.join("keys/server.ring")).unwrap();
+        let control = Control::lazy(&url, "bench", 4).unwrap();
+        let directory = Arc::new(Directory::new(control, ring, &Clock::system(), Staleness::default()));
+        let router = Router::new(Arc::clone(&directory), "bench", 1, Limits::default());
+        Self { with, directory, router, numbers: dialled, calls, tenants: all }
+    }
+
+    /// From a dialled number to an open connection, as a call takes it.
+    async fn open<I: strowger::tenant::Intent>(&self, i: usize) -> TenantDb<I> {
+        let row = self.directory.number(&self.numbers[i]).await.unwrap().unwrap();
+        self.router.open(&Principal::from_call(&self.calls[i], &row).unwrap()).await.unwrap()
+    }
+
+    async fn lookup_and_checkout(&self) {
+        for i in 0..HOT {
+            drop(self.open::<Read>(i).await);
+        }
+        let mut rounds = Vec::new();
+        for _ in 0..ROUNDS {
+            let start = Instant::now();
+            for n in 0..10_000 {
+                drop(self.open::<Read>(n % HOT).await);
+            }
+            rounds.push(start.elapsed() / 10_000);
+        }
+        report("number -> tenant -> open connection, warm, 20 numbers", &mut rounds);
+    }
+
+    async fn warm_query(&self) {
+        let caller = CallerKey::parse("+15551234567", "US".parse().unwrap()).unwrap();
+        let new = NewMemory { caller: &caller, kind: "general", key: None, content: "a fact" };
+        let memory = memories::put(self.open::<Write>(0).await.conn(), &new).await.unwrap().id;
+        let raw = self.raw(0).await;
+        let sql = "select id, user_id, type, key, content, created_at from memories where id = $1";
+        let statement = raw.prepare(sql).await.unwrap();
+        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            let start = Instant::now();
+            for _ in 0..1000 {
+                let db = self.open::<Read>(0).await;
+                memories::get(db.conn(), memory).await.unwrap().unwrap();
+            }
+            ours.push(start.elapsed() / 1000);
+            let start = Instant::now();
+            for _ in 0..1000 {
+                let row = raw.query_one(&statement, &[&memory]).await.unwrap();
+                let _: (uuid::Uuid, String, String) = (row.get(0), row.get(1), row.get(4));
+            }
+            theirs.push(start.elapsed() / 1000);
+        }
+        compare("one-row query of a warm tenant through the router", &mut ours, "raw prepared client", &mut theirs);
+    }
+
+    async fn cold_tenant(&self) {
+        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        for i in HOT..HOT + COLD {
+            let start = Instant::now();
+            let db = self.open::<Read>(i).await;
+            memories::get(db.conn(), uuid::Uuid::nil()).await.unwrap();
+            ours.push(start.elapsed());
+            let url = tenants::connection(&self.with, self.tenants[i]).await.unwrap();
+            let start = Instant::now();
+            let raw = connect(&url).await;
+            raw.query(
+                "select id, user_id, type, key, content, created_at from memories where id = $1",
+                &[&uuid::Uuid::nil()],
+            )
+            .await
+            .unwrap();
+            theirs.push(start.elapsed());
+        }
+        compare(
+            "cold tenant to its first row, control look-ups included",
+            &mut ours,
+            "raw connect and query",
+            &mut theirs,
+        );
+    }
+
+    async fn raw(&self, i: usize) -> tokio_postgres::Client {
+        connect(&tenants::connection(&self.with, self.tenants[i]).await.unwrap()).await
+    }
+}
+
+async fn connect(url: &str) -> tokio_postgres::Client {
+    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client
+}
+
+fn signed(number: &Number, token: &Secret) -> Verified<TwilioForm> {
+    let fields = [("AccountSid".to_owned(), ACCOUNT.to_owned()), ("To".to_owned(), number.to_string())];
+    let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(&fields).finish();
+    let signature = sign_twilio(token, "http://bench.example/x", &fields);
+    let request = Unverified::twilio("/x", Some(&signature), true, body.as_bytes()).unwrap();
+    request.verify(&"http://bench.example".parse().unwrap(), token).unwrap()
+}
+
+fn median(times: &mut [Duration]) -> Duration {
+    times.sort_unstable();
+    times[times.len() / 2]
+}
+
+fn report(what: &str, times: &mut [Duration]) -> Duration {
+    let middle = median(times);
+    println!("{what}: median {middle:?} ({:?} to {:?})", times[0], times[times.len() - 1]);
+    middle
+}
+
+fn compare(what: &str, ours: &mut [Duration], other: &str, theirs: &mut [Duration]) {
+    let (a, b) = (report(what, ours), report(other, theirs));
+    println!("    ratio {:.3}", a.as_secs_f64() / b.as_secs_f64());
+}
