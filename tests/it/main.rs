@@ -5,5 +5,6 @@ mod support;
 
 mod architecture;
 mod compile_fail;
+mod embedded;
 mod handover;
 mod provisioning;

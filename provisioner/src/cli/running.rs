@@ -4,13 +4,15 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
 
 use crate::error::{Error, Result};
 
 /// A running `strowger`. It stops when this is dropped, or when we die.
 pub(super) struct Server {
     child: Child,
+    /// While this is open the server runs. Apart from the child, because waiting for that would close it.
+    stdin: Option<ChildStdin>,
     /// Where it listens, such as `http://127.0.0.1:8080`.
     pub(super) base_url: String,
 }
@@ -39,12 +41,13 @@ impl Server {
         }
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(Error::io("start the server"))?;
+        let stdin = child.stdin.take();
         let mut line = String::new();
         if let Some(stdout) = child.stdout.take() {
             BufReader::new(stdout).read_line(&mut line).await.map_err(Error::io("hear from the server"))?;
         }
         match line.trim().strip_prefix("listening on ") {
-            Some(url) => Ok(Self { child, base_url: url.to_owned() }),
+            Some(url) => Ok(Self { child, stdin, base_url: url.to_owned() }),
             None => {
                 let where_to_look = log.map_or_else(|| "above".to_owned(), |path| path.display().to_string());
                 Err(Error::Unavailable(format!("the server did not start; its log says why: {where_to_look}")))
@@ -63,7 +66,7 @@ impl Server {
 
     /// Lets it drain and end.
     pub(super) async fn stop(mut self) {
-        drop(self.child.stdin.take());
+        drop(self.stdin.take());
         let _ = self.child.wait().await;
     }
 }

@@ -9,7 +9,7 @@ mod world;
 
 #[expect(unused_imports, reason = "not every situation needs every fixture")]
 pub(crate) use {
-    process::{Server, run, signal, strowgerctl},
+    process::{Ran, Server, run, signal, strowgerctl},
     proxy::Proxy,
     twilio::Account,
     world::{World, connect, world},

@@ -1,0 +1,174 @@
+//! The embedded default as a new user meets it: `demo` and `up` on a data folder, commands beside them, kills and restarts.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+
+use crate::support::{run, signal, strowgerctl, until};
+
+/// A data folder; what still runs in it is ended when the test is over.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let dir = std::env::temp_dir().join(format!("strowger-{name}-{}", std::process::id()));
+        assert!(!dir.exists());
+        Self(dir)
+    }
+
+    fn ctl(&self, args: &[&str], stdin: &str) -> crate::support::Ran {
+        let all: Vec<&str> = ["--data", self.path()].into_iter().chain(args.iter().copied()).collect();
+        run(&all, stdin)
+    }
+
+    fn json(&self, args: &[&str]) -> Value {
+        let all: Vec<&str> = args.iter().copied().chain(["--output", "json"]).collect();
+        self.ctl(&all, "").json()
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+
+    /// Process ids of the clusters that run.
+    fn postmasters(&self) -> Vec<u32> {
+        let pid = |name: &str| {
+            let text = std::fs::read_to_string(self.0.join("postgres").join(name).join("postmaster.pid")).ok()?;
+            let pid: u32 = text.lines().next()?.parse().ok()?;
+            Path::new(&format!("/proc/{pid}")).exists().then_some(pid)
+        };
+        ["control", "shared", "dedicated"].iter().filter_map(|name| pid(name)).collect()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        for pid in self.postmasters() {
+            signal(pid, "QUIT");
+        }
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A running `strowgerctl up`.
+struct Up {
+    child: Child,
+    base_url: String,
+}
+
+impl Up {
+    fn start(folder: &Folder) -> Self {
+        let mut child = Command::new(strowgerctl())
+            .args(["up", "--data", folder.path(), "--port", "0"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let base_url = line.trim().strip_prefix("listening on ").expect("up says where it listens").to_owned();
+        Self { child, base_url }
+    }
+
+    async fn is_alive(&self) -> bool {
+        reqwest::get(format!("{}/readyz", self.base_url)).await.is_ok_and(|answer| answer.status() == 200)
+    }
+}
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn the_demo_gives_the_same_result_on_the_data_it_left() {
+    let folder = Folder::new("demo");
+    let demo = || folder.json(&["demo", "--exit"]);
+    let (first, second) = (demo(), demo());
+    let tenants = first["tenants"].as_array().unwrap();
+    assert_eq!(tenants.len(), 3);
+    for (one, two) in tenants.iter().zip(second["tenants"].as_array().unwrap()) {
+        for field in
+            ["customer_id", "name", "number", "cluster", "isolation", "login_role", "said", "refusal", "remembers"]
+        {
+            assert_eq!(one[field], two[field], "{field}");
+        }
+    }
+    assert!(tenants[0]["refusal"].as_str().unwrap().contains("42501"));
+    assert!(tenants.iter().all(|t| !t["said"].as_str().unwrap().contains('{')), "every placeholder is filled");
+    assert!(folder.postmasters().is_empty(), "what it started is stopped");
+
+    // Nobody runs it now: a command starts the clusters for itself and stops them.
+    assert_eq!(folder.json(&["tenant", "list"]).as_array().unwrap().len(), 3);
+    assert!(folder.postmasters().is_empty());
+    assert_eq!(
+        folder.json(&["demo", "--exit", "--fresh"])["tenants"][2]["customer_id"],
+        3,
+        "fresh starts from nothing"
+    );
+}
+
+#[tokio::test]
+async fn commands_work_beside_up_which_stops_what_it_started() {
+    let folder = Folder::new("up");
+    let mut up = Up::start(&folder);
+    assert!(up.is_alive().await);
+    let taken = folder.ctl(&["up", "--port", "0"], "");
+    assert_eq!((taken.code, taken.stderr.contains("in use")), (Some(3), true), "{}", taken.stderr);
+
+    let id = folder.json(&["tenant", "create", "--name", "One", "--isolation", "schema"])["customer_id"].to_string();
+    let account = "AC000000000000000000000000000000aa";
+    assert_eq!(folder.ctl(&["account", "add", "--provider", "twilio", "--id", account], "token\n").code, Some(0));
+    let assigned = folder.json(&["number", "assign", "+18005550100", "--tenant", &id]);
+    assert_eq!(
+        (&assigned["instances"], &assigned["acknowledged"]),
+        (&1.into(), &1.into()),
+        "the running server has heard"
+    );
+    assert_eq!(folder.ctl(&["secret", "set", "--tenant", &id, "model_key"], "sk-1").code, Some(0));
+    assert_eq!(
+        folder.ctl(&["secret", "set", "--tenant", &id, "model_key"], "").code,
+        Some(3),
+        "an empty secret is a mistake"
+    );
+    assert_eq!(folder.json(&["cluster", "list"]).as_array().unwrap().len(), 2);
+    assert_eq!(folder.json(&["number", "list"])[0]["number"], "+18005550100");
+    let token = folder.ctl(&["token", "mint", "--tenant", &id, "--scope", "read:memories"], "").stdout;
+    let answer = reqwest::Client::new()
+        .get(format!("{}/v1/memories", up.base_url))
+        .bearer_auth(token.trim())
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.status(), 200);
+    let url = folder.ctl(&["tenant", "connection", &id], "").stdout;
+    let own = crate::support::connect(url.trim()).await.unwrap();
+    own.batch_execute("select * from memories").await.expect("the schema is on the login's path");
+
+    signal(up.child.id(), "TERM");
+    assert!(up.child.wait().unwrap().success());
+    assert!(folder.postmasters().is_empty(), "Postgres is stopped");
+}
+
+#[tokio::test]
+async fn after_a_kill_the_server_ends_and_up_takes_the_running_postgres_over() {
+    let folder = Folder::new("killed");
+    let mut up = Up::start(&folder);
+    folder.json(&["tenant", "create", "--name", "One", "--isolation", "database"]);
+    let before = folder.postmasters();
+    assert_eq!(before.len(), 3);
+    up.child.kill().unwrap();
+    up.child.wait().unwrap();
+    until("the orphaned server has ended", async || !up.is_alive().await).await;
+
+    let mut again = Up::start(&folder);
+    assert_eq!(folder.postmasters(), before, "the clusters went on");
+    assert_eq!(folder.json(&["tenant", "list"])[0]["name"], "One");
+    signal(again.child.id(), "INT");
+    assert!(again.child.wait().unwrap().success());
+    assert!(folder.postmasters().is_empty());
+}
