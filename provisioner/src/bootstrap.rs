@@ -33,8 +33,16 @@ impl Superuser {
     /// From a libpq URL, as operators have it. `sslmode` and multi-host lists go into the address.
     pub fn from_url(url: &str) -> Result<Self> {
         let bad = |why: &str| Error::Conflict(format!("the superuser URL {why}"));
-        let config: tokio_postgres::Config =
-            url.parse().map_err(|_| bad("is not postgres://user:password@host:port/"))?;
+        let verify = url.contains("sslmode=verify-full");
+        // libpq's word for it is not known to the parser; encryption is chosen by the address.
+        let config: std::result::Result<tokio_postgres::Config, _> =
+            url.replace("sslmode=verify-full", "sslmode=require").parse();
+        let config = config.map_err(|_| bad("is not postgres://user:password@host:port/"))?;
+        if config.get_ssl_mode() == tokio_postgres::config::SslMode::Require && !verify {
+            return Err(bad(
+                "must say sslmode=verify-full to be encrypted: less would not tell the server from an impostor",
+            ));
+        }
         let hosts: Vec<String> = config
             .get_hosts()
             .iter()
@@ -43,7 +51,7 @@ impl Superuser {
                 tokio_postgres::config::Host::Unix(_) => Err(bad("must name a host, not a socket folder")),
             })
             .collect::<Result<_>>()?;
-        let tls = if url.contains("sslmode=verify-full") { Tls::VerifyFull(None) } else { Tls::Disable };
+        let tls = if verify { Tls::VerifyFull(None) } else { Tls::Disable };
         Ok(Self {
             address: Address { host: hosts.join(","), port: config.get_ports().first().copied().unwrap_or(5432), tls },
             user: config.get_user().ok_or_else(|| bad("has no user"))?.to_owned(),

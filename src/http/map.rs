@@ -131,7 +131,12 @@ pub fn app(state: State) -> Axum {
         }))
         .layer(middleware::from_fn(super::health::log))
         .layer(PropagateRequestIdLayer::new(id.clone()))
-        .layer(SetRequestIdLayer::new(id, MakeRequestUuid))
+        .layer(SetRequestIdLayer::new(id.clone(), MakeRequestUuid))
+        // An id of the client's own making would stand in our log with whatever it says.
+        .layer(middleware::map_request(move |mut request: axum::extract::Request| {
+            request.headers_mut().remove(&id);
+            std::future::ready(request)
+        }))
         .with_state(state)
 }
 

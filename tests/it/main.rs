@@ -8,3 +8,4 @@ mod compile_fail;
 mod embedded;
 mod handover;
 mod provisioning;
+mod tls;

@@ -1,0 +1,82 @@
+//! A cluster across an untrusted network: encrypted, and its name checked against the operator's own authority.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use provisioner::embedded::{Durability, Embedded};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+
+use crate::support::world;
+
+/// An authority, and a certificate of its for `localhost`: PEMs of authority, certificate and key.
+fn certificates() -> (String, String, String) {
+    let mut authority = CertificateParams::default();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let certificate =
+        CertificateParams::new(vec!["localhost".to_owned()]).unwrap().signed_by(&key, &authority).unwrap();
+    (authority.pem(), certificate.pem(), key.serialize_pem())
+}
+
+/// Puts certificate and key where Postgres reads them, owned by whoever owns the cluster.
+fn install(data: &Path, certificate: &str, key: &str) {
+    for (name, text) in [("server.crt", certificate), ("server.key", key)] {
+        let file = data.join(name);
+        fs::write(&file, text).unwrap();
+        assert!(Command::new("chmod").arg("600").arg(&file).status().unwrap().success());
+        assert!(Command::new("chown").arg("--reference").arg(data).arg(&file).status().unwrap().success());
+    }
+    let conf = data.join("postgresql.conf");
+    let text = fs::read_to_string(&conf).unwrap();
+    fs::write(conf, text + "\nssl = on\n").unwrap();
+}
+
+#[test]
+fn a_cluster_is_reached_encrypted_and_only_if_its_certificate_holds() {
+    world(async |w| {
+        let dir = w.dir.with_extension("tls");
+        Embedded::start(&dir, Durability::None, &|_| ()).await.unwrap().stop().unwrap();
+        let (authority, certificate, key) = certificates();
+        install(&dir.join("postgres/shared"), &certificate, &key);
+        let private = Embedded::start(&dir, Durability::None, &|_| ()).await.unwrap();
+        let superuser = private.superuser("shared").unwrap();
+        let password = superuser.password.expose_str().unwrap();
+        let url = |host: &str, mode: &str| {
+            format!("postgres://postgres:{password}@{host}:{}/postgres{mode}", superuser.address.port)
+        };
+        let (good, wrong) = (dir.join("good.pem"), dir.join("wrong.pem"));
+        fs::write(&good, authority).unwrap();
+        fs::write(&wrong, certificates().0).unwrap();
+        let (good, wrong) = (good.to_str().unwrap(), wrong.to_str().unwrap());
+
+        let add = ["cluster", "add", "far", "--kind", "shared", "--ca"];
+        for (ca, host, mode) in [
+            (wrong, "localhost", "?sslmode=verify-full"),
+            (good, "127.0.0.1", "?sslmode=verify-full"),
+            (good, "localhost", "?sslmode=require"),
+        ] {
+            let ran = w.ctl_with(&[&add[..], &[ca]].concat(), &url(host, mode));
+            assert_ne!(ran.code, Some(0), "{ca} {host} {mode}");
+        }
+        w.ctl_with(&[&add[..], &[good]].concat(), &url("localhost", "?sslmode=verify-full")).json();
+
+        let tenant = w.ctl(&["tenant", "create", "--name", "Far", "--isolation", "schema", "--cluster", "far"]).json();
+        let id = tenant["customer_id"].to_string();
+        let account = w.account(1, None).await;
+        w.ctl(&["number", "assign", "+18005550100", "--tenant", &id]).json();
+        let server = w.server();
+        assert_eq!(account.dial(&server, "+15551234567", "+18005550100").await.status(), 200);
+        let watching = crate::support::connect(&url("127.0.0.1", "")).await.unwrap();
+        let sql = "select bool_and(s.ssl), count(*) from pg_stat_ssl s join pg_stat_activity a using (pid) where a.usename ~ '_t[0-9]+_a$'";
+        let row = watching.query_one(sql, &[]).await.unwrap();
+        assert_eq!(
+            (row.get::<_, Option<bool>>(0), row.get::<_, i64>(1)),
+            (Some(true), 1),
+            "the tenant's connection is encrypted"
+        );
+        private.stop().unwrap();
+        fs::remove_dir_all(&dir).unwrap();
+    });
+}
