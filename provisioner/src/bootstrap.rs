@@ -13,7 +13,7 @@ use tokio_postgres::Client;
 
 use crate::admin_db::{self, AdminDb, ident, literal};
 use crate::error::{Error, Result};
-use crate::{Provisioner, scram};
+use crate::{Provisioner, scram, steps};
 
 mod embedded_migrations {
     refinery::embed_migrations!("../control-migrations");
@@ -236,23 +236,14 @@ pub async fn add_cluster(with: &Provisioner, at: &Superuser, spec: &ClusterSpec<
 /// The database of a shared cluster, and the group that may connect to it.
 async fn prepare_shared(with: &Provisioner, cluster: &Cluster) -> Result<()> {
     let prefix = &with.installation.prefix;
-    let db = AdminDb::open(with, cluster, crate::steps::MAINTENANCE_DATABASE).await?;
-    let (database, group) = (Cluster::shared_database(prefix), crate::steps::shared_group(with));
+    let db = AdminDb::open(with, cluster, steps::MAINTENANCE_DATABASE).await?;
+    let (database, group) = (Cluster::shared_database(prefix), steps::shared_group(with));
     if !db.exists("select 1 from pg_roles where rolname = $1", &group).await? {
         db.run(&format!("create role {} nologin", ident(&group))).await?;
     }
-    clone_template(&db, prefix, &database).await?;
+    steps::clone_template(&db, prefix, &database).await?;
     db.run(&format!("grant connect on database {} to {}", ident(&database), ident(&group))).await?;
     db.run(&format!("alter database {} with allow_connections true", ident(&database))).await
-}
-
-/// Clones the template under a name, closed: the caller grants, then opens. A clone's access list starts anew.
-pub(crate) async fn clone_template(db: &AdminDb, prefix: &Prefix, name: &str) -> Result<()> {
-    if !db.exists("select 1 from pg_database where datname = $1", name).await? {
-        let template = ident(&prefix.name("template"));
-        db.run(&format!("create database {} template {template} allow_connections false", ident(name))).await?;
-    }
-    db.run(&format!("revoke all on database {} from public", ident(name))).await
 }
 
 /// Settings without which callers' words could reach a server log, and the cluster that must stay apart.

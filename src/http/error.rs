@@ -18,7 +18,7 @@ pub(super) struct Problem {
     detail: String,
     retry_after_s: Option<u32>,
     /// Replaces the whole body on the routes whose clients expect an older shape.
-    legacy: Option<Value>,
+    legacy: Option<Box<Value>>,
 }
 
 impl Problem {
@@ -45,7 +45,7 @@ impl Problem {
 
     /// For the bodies of the systems replaced: status and body are fixed.
     pub(super) fn legacy(status: StatusCode, body: Value) -> Self {
-        Self { legacy: Some(body), ..Self::new(status, "legacy", "") }
+        Self { legacy: Some(Box::new(body)), ..Self::new(status, "legacy", "") }
     }
 
     fn unavailable(code: &'static str, detail: &str, internal: &dyn std::fmt::Display) -> Self {
@@ -59,7 +59,7 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let Self { status, code, detail, retry_after_s, legacy } = self;
         if let Some(body) = legacy {
-            return (status, Json(body)).into_response();
+            return (status, Json(*body)).into_response();
         }
         let title = status.canonical_reason().unwrap_or("Error");
         let body =

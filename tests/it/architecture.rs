@@ -18,8 +18,8 @@ fn lines_of(folder: &Path, out: &mut Vec<(String, String)>) {
 }
 
 /// Modules by their place in lib.rs.
-fn order(root: &Path) -> HashMap<String, usize> {
-    let text = fs::read_to_string(root.join("src/lib.rs")).unwrap();
+fn order(src: &Path) -> HashMap<String, usize> {
+    let text = fs::read_to_string(src.join("lib.rs")).unwrap();
     let names = text.lines().filter_map(|line| line.trim_start_matches("pub ").strip_prefix("mod ")?.strip_suffix(';'));
     names.enumerate().map(|(i, name)| (name.to_owned(), i)).collect()
 }
@@ -27,27 +27,45 @@ fn order(root: &Path) -> HashMap<String, usize> {
 #[test]
 fn no_module_imports_upward() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let order = order(root);
-    assert!(order.len() > 10, "the mod lines were found");
-    let mut seen = 0;
-    for (module, place) in &order {
-        let (file, folder) = (root.join(format!("src/{module}.rs")), root.join("src").join(module));
-        let mut lines = Vec::new();
-        if folder.is_dir() {
-            lines_of(&folder, &mut lines);
-        } else {
-            lines.extend(fs::read_to_string(&file).unwrap().lines().map(|line| (module.clone(), line.to_owned())));
-        }
-        for (file, line) in lines {
-            for (_, rest) in line.match_indices("crate::").map(|(at, found)| line.split_at(at + found.len())) {
-                let named: String = rest.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
-                let Some(other) = order.get(&named) else { continue };
-                seen += 1;
-                assert!(other <= place, "{file} names {named}, which stands below {module} in lib.rs: {line}");
-            }
+    for src in [root.join("src"), root.join("provisioner/src")] {
+        let order = order(&src);
+        assert!(order.len() > 10, "the mod lines were found");
+        let imports: usize = order.iter().map(|(module, place)| checked(&src, &order, module, *place)).sum();
+        assert!(imports > 50, "the imports were found");
+    }
+}
+
+/// How many times a module names another; fails on one that stands below it.
+fn checked(src: &Path, order: &HashMap<String, usize>, module: &str, place: usize) -> usize {
+    let mut lines = Vec::new();
+    let file = src.join(format!("{module}.rs"));
+    if file.exists() {
+        lines.extend(fs::read_to_string(&file).unwrap().lines().map(|line| (module.to_owned(), line.to_owned())));
+    } else {
+        lines_of(&src.join(module), &mut lines);
+    }
+    let mut named = 0;
+    for (file, line) in lines {
+        for other in names(&line) {
+            let Some(at) = order.get(&other) else { continue };
+            named += 1;
+            assert!(*at <= place, "{file} names {other}, which stands below {module} in lib.rs: {line}");
         }
     }
-    assert!(seen > 50, "the imports were found");
+    named
+}
+
+/// What a line names right after `crate::`, a list in braces included.
+fn names(line: &str) -> Vec<String> {
+    let after = |(at, found): (usize, &str)| line.split_at(at + found.len()).1;
+    let word = |text: &str| -> String { text.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect() };
+    line.match_indices("crate::")
+        .map(after)
+        .flat_map(|rest| match rest.strip_prefix('{') {
+            Some(list) => list.split(',').map(|item| word(item.trim())).collect(),
+            None => vec![word(rest)],
+        })
+        .collect()
 }
 
 #[test]

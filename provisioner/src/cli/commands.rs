@@ -20,7 +20,7 @@ use super::output::{print, say};
 use super::running::Server;
 use crate::bootstrap::{self, ClusterSpec, Superuser};
 use crate::credentials::{self, Algorithm};
-use crate::embedded::{self, Attached, Durability, Embedded};
+use crate::embedded::{Attached, Durability, Embedded};
 use crate::error::{Error, Result};
 use crate::settings::{self, Settings};
 use crate::tenants::NewTenant;
@@ -287,7 +287,7 @@ async fn init(prefix: &Prefix, out: &Path) -> Result<()> {
     let path = |name: &str| out.join(name);
     for ring in ["server.ring", "admin.ring"] {
         if !path(ring).exists() {
-            embedded::write_private(&path(ring), MasterRing::generate("k1").as_bytes())?;
+            settings::write_private(&path(ring), MasterRing::generate("k1").as_bytes())?;
         }
     }
     let (server_ring, admin_ring) =

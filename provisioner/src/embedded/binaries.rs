@@ -10,8 +10,9 @@ use std::process::{Command, Stdio};
 
 use strowger::vault::Secret;
 
-use super::{Durability, write_private};
+use super::Durability;
 use crate::error::{Error, Result};
+use crate::settings::write_private;
 
 /// The bootstrap superuser's name.
 pub(super) const SUPERUSER: &str = "postgres";

@@ -12,7 +12,6 @@
 mod binaries;
 
 use std::fs;
-use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -24,7 +23,7 @@ use strowger::vault::{MasterRing, Secret};
 use crate::Provisioner;
 use crate::bootstrap::{self, ClusterSpec, Superuser};
 use crate::error::{Error, Result};
-use crate::settings::{self, Settings};
+use crate::settings::{self, Settings, write_private};
 use binaries::{Binaries, SUPERUSER, User, free_port, postgres_user};
 
 const CONTROL: &str = "control";
@@ -197,16 +196,6 @@ impl Embedded {
         }
         Ok(MasterRing::from_file(&path)?)
     }
-}
-
-/// Writes a file that only we can read, all of it or none of it.
-pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
-    let doing = format!("write {}", path.display());
-    let aside = path.with_extension("new");
-    let mut options = fs::OpenOptions::new();
-    std::os::unix::fs::OpenOptionsExt::mode(options.write(true).create(true).truncate(true), 0o600);
-    let written = options.open(&aside).and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()));
-    written.and_then(|()| fs::rename(&aside, path)).map_err(Error::io(doing))
 }
 
 fn make_folders(dir: &Path, user: Option<User>) -> Result<()> {

@@ -8,7 +8,7 @@ mod schema;
 use strowger::control::clusters::{Cluster, Isolation};
 use strowger::control::tenants::Tenant;
 
-pub(crate) use database::ensure_database;
+pub(crate) use database::{clone_template, ensure_database};
 pub(crate) use mirror::Mirror;
 pub(crate) use roles::{ensure_roles, expected_settings, fence};
 pub(crate) use schema::{Owner, ensure_grants, ensure_schema};
