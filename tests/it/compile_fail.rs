@@ -8,7 +8,8 @@ use std::process::Command;
 fn compile(file: &Path) -> (bool, String) {
     let built = Path::new(env!("CARGO_BIN_EXE_strowger")).parent().unwrap();
     let out = Command::new("rustc")
-        .args(["--edition", "2024", "--emit", "metadata", "-o", "/dev/null"])
+        .args(["--edition", "2024", "--emit", "metadata", "--out-dir"])
+        .arg(std::env::temp_dir().join(format!("strowger-ui-{}", std::process::id())))
         .arg("--extern")
         .arg(format!("strowger={}", built.join("libstrowger.rlib").display()))
         .arg("-L")
