@@ -5,4 +5,7 @@ mod support;
 
 mod architecture;
 mod compile_fail;
+mod memories;
 mod provisioning;
+mod routes;
+mod tokens;

@@ -2,8 +2,10 @@
 //! `strowgerctl`, callers and services as typed values.
 
 mod clusters;
+pub(crate) mod forge;
 mod process;
 mod proxy;
+mod service;
 mod twilio;
 mod world;
 
@@ -11,6 +13,7 @@ mod world;
 pub(crate) use {
     process::{Server, signal, strowgerctl},
     proxy::Proxy,
+    service::{Answer, Service, answer},
     twilio::Account,
     world::{World, connect, world},
 };

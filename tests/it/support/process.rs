@@ -64,6 +64,16 @@ impl Server {
         self.log.lock().unwrap().clone()
     }
 
+    /// What it has logged of everything up to now. A request of our own marks the end.
+    pub(crate) async fn settled_log(&self) -> String {
+        let mark = uuid::Uuid::new_v4().to_string();
+        self.get("/healthz").header("x-request-id", &mark).send().await.unwrap();
+        while !self.log().contains(&mark) {
+            tokio::task::yield_now().await;
+        }
+        self.log()
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
