@@ -4,8 +4,12 @@
 mod support;
 
 mod architecture;
+mod canaries;
 mod compile_fail;
+mod malformed;
 mod memories;
 mod provisioning;
 mod routes;
+mod slow_clients;
 mod tokens;
+mod twilio_helper;

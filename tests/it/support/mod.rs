@@ -3,16 +3,20 @@
 
 mod clusters;
 pub(crate) mod forge;
+mod official;
 mod process;
 mod proxy;
+mod raw;
 mod service;
 mod twilio;
 mod world;
 
 #[expect(unused_imports, reason = "not every situation needs every fixture")]
 pub(crate) use {
+    official::Official,
     process::{Server, signal, strowgerctl},
     proxy::Proxy,
+    raw::{dribble, raw},
     service::{Answer, Service, answer},
     twilio::Account,
     world::{World, connect, world},

@@ -69,9 +69,19 @@ impl Server {
         let mark = uuid::Uuid::new_v4().to_string();
         self.get("/healthz").header("x-request-id", &mark).send().await.unwrap();
         while !self.log().contains(&mark) {
-            tokio::task::yield_now().await;
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
         self.log()
+    }
+
+    /// Nothing went wrong on our side in more than `least` requests, and all of them were logged.
+    pub(crate) async fn assert_calm(&self, least: usize) {
+        let log = self.settled_log().await;
+        assert!(log.matches("\"message\":\"request\"").count() > least, "the control: requests are logged");
+        for bad in ["panicked", "\"level\":\"ERROR\"", "\"status\":5"] {
+            let lines: Vec<&str> = log.lines().filter(|line| line.contains(bad)).collect();
+            assert!(lines.is_empty(), "{bad}: {lines:#?}");
+        }
     }
 
     pub(crate) fn pid(&self) -> u32 {
