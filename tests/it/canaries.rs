@@ -1,7 +1,8 @@
 //! Unusual words in memories, calls and refused requests appear in no log: not in ours, not in Postgres's.
 //!
-//! Red when: a handler logs its input; `health::log` logs the path in place of its pattern; `auth/jwt.rs` logs what the parser
-//! says; `log_error_verbosity` or `log_min_error_statement` in `embedded.rs` is left at Postgres's default.
+//! Red when `http/health.rs` logs the URI in place of its pattern, when `auth/jwt.rs` logs what the JSON parser says, and when
+//! `log_error_verbosity` or `log_min_error_statement` in `embedded.rs` is left at Postgres's default (`cluster add` refuses such
+//! a server already; without that check the words are in the log).
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! Whatever is sent: 4xx or a closed connection, never 5xx, never a panic.
 //!
-//! Red when: `TenantError::Unstorable` becomes 500; `kid` goes to the control database unchecked; a handler unwraps.
+//! Red when class 22 is no longer `TenantError::Unstorable`, and when a handler panics.
 
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;

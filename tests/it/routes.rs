@@ -4,9 +4,10 @@
 //! credential: a new route without one fails. Three tenants know the same caller and hold a memory with the same id, each
 //! with a word of its own, so that a leak would be seen.
 //!
-//! Red when: `claim.check_query` or `claimed.check` is left out in `http/extract.rs` (the 403 of another customer's id);
-//! `header.alg != algorithm` or one of the `set_…` lines is left out in `auth/jwt.rs`; the scope check or `admit` is left out
-//! in `Authorized::from_request`; `Router::open` is given the claimed id in place of the token's.
+//! Red when, in `http/extract.rs`, `claim.check_query` or `claimed.check` or the scope check is left out; in `auth/jwt.rs`,
+//! `set_issuer`, `set_audience` or the check of the key id is; in `tenant/router.rs`, `admitted` lets a suspended tenant through;
+//! in `tenant/pools.rs`, a pool is taken that is not the tenant's own (`self.read().values().next()`). The algorithm is held to
+//! the key's twice, by us and by jsonwebtoken's `Validation`: red when both are left out.
 
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
