@@ -97,6 +97,10 @@ fn digits(raw: &str) -> Result<String, InvalidId> {
         .collect()
 }
 
+/// What carriers and Twilio put in the place of a withheld number: words as a keypad spells them, here RESTRICTED,
+/// ANONYMOUS, BLOCKED, UNKNOWN, UNAVAILABLE and PRIVATE. In E.164's shape, and nobody's number.
+const WITHHELD: [&str; 6] = ["+7378742833", "+266696687", "+2562533", "+8656696", "+86282452253", "+7748283"];
+
 /// Who calls or writes, known per tenant: `user_id` on the wire.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum CallerKey {
@@ -123,9 +127,11 @@ impl CallerKey {
         }
     }
 
-    /// The caller of a voice call, `None` for `anonymous`, `RESTRICTED`, `client:…`, `sip:…`: those are no shared key.
+    /// The caller of a voice call, `None` for `anonymous`, `RESTRICTED`, `client:…`, `sip:…` and what spells them on a
+    /// keypad: those are no shared key.
     pub fn from_voice(from: &str) -> Option<Self> {
-        from.parse().ok().map(Self::Phone)
+        let number: PhoneNumber = from.parse().ok()?;
+        (!WITHHELD.contains(&number.as_str())).then_some(Self::Phone(number))
     }
 }
 
@@ -244,7 +250,10 @@ mod tests {
         assert!("+1 555 123 4567".parse::<PhoneNumber>().is_err(), "the strict form has no separators");
         assert!(CallerKey::parse("wa:", "US".parse().unwrap()).is_err());
         assert!(CallerKey::parse("wa:a b", "US".parse().unwrap()).is_err());
-        assert!(CallerKey::from_voice("anonymous").is_none());
+        for withheld in ["anonymous", "RESTRICTED", "client:bob", "sip:a@b.example", "", "+266696687", "+7378742833"] {
+            assert!(CallerKey::from_voice(withheld).is_none(), "{withheld}");
+        }
+        assert!(CallerKey::from_voice("+15551234567").is_some());
         assert!("whatsapp:12a".parse::<Number>().is_err());
     }
 

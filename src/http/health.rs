@@ -2,9 +2,10 @@
 
 use axum::Json;
 use axum::extract::{MatchedPath, Request, State as Extract};
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use axum::routing::MethodFilter;
 use serde_json::json;
 use tower_http::request_id::RequestId;
 
@@ -31,7 +32,8 @@ pub(super) async fn ready(Extract(state): Extract<State>) -> Response {
 /// One line a request: the path's pattern, never the path or query, which hold callers' numbers.
 pub(super) async fn log(request: Request, next: Next) -> Response {
     let clock = Clock::system();
-    let method = request.method().clone();
+    // A method that HTTP does not know is any word at all.
+    let method = Some(request.method().clone()).filter(|method| MethodFilter::try_from(method.clone()).is_ok());
     let path = request.extensions().get::<MatchedPath>().map_or_else(|| "-".to_owned(), |p| p.as_str().to_owned());
     let id = request
         .extensions()
@@ -41,6 +43,7 @@ pub(super) async fn log(request: Request, next: Next) -> Response {
         .to_owned();
     let response = next.run(request).await;
     let duration_ms = clock.elapsed().as_secs_f64() * 1000.0;
-    tracing::info!(%method, path, status = response.status().as_u16(), duration_ms, request.id = id, "request");
+    let method = method.as_ref().map_or("-", Method::as_str);
+    tracing::info!(method, path, status = response.status().as_u16(), duration_ms, request.id = id, "request");
     response
 }

@@ -4,8 +4,15 @@
 mod support;
 
 mod architecture;
+mod canaries;
 mod compile_fail;
 mod embedded;
 mod handover;
+mod malformed;
+mod memories;
 mod provisioning;
+mod routes;
+mod slow_clients;
 mod tls;
+mod tokens;
+mod twilio_helper;

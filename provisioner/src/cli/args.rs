@@ -298,7 +298,7 @@ pub(super) struct ScopeList(pub(super) Vec<Scope>);
 fn scopes(text: &str) -> Result<ScopeList, String> {
     let all: Result<Vec<Scope>, _> =
         text.split_ascii_whitespace().map(|word| word.parse().map_err(|e| format!("{word}: {e}"))).collect();
-    all.map(ScopeList)
+    all.and_then(|all| if all.is_empty() { Err("at least one scope".to_owned()) } else { Ok(ScopeList(all)) })
 }
 
 fn seconds(text: &str) -> Result<i64, String> {

@@ -2,15 +2,22 @@
 //! `strowgerctl`, callers and services as typed values.
 
 mod clusters;
+pub(crate) mod forge;
+mod official;
 mod process;
 mod proxy;
+mod raw;
+mod service;
 mod twilio;
 mod world;
 
 #[expect(unused_imports, reason = "not every situation needs every fixture")]
 pub(crate) use {
+    official::Official,
     process::{Ran, Server, run, signal, strowgerctl},
     proxy::Proxy,
+    raw::{dribble, raw},
+    service::{Answer, Service, answer},
     twilio::Account,
     world::{World, connect, world},
 };

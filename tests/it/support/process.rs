@@ -64,6 +64,24 @@ impl Server {
         self.log.lock().unwrap().clone()
     }
 
+    /// What it has logged of everything up to now. A request of our own marks the end.
+    pub(crate) async fn settled_log(&self) -> String {
+        let answer = self.get("/healthz").send().await.unwrap();
+        let id = answer.headers()["x-request-id"].to_str().unwrap();
+        super::until("the last request is logged", async || self.log().contains(id)).await;
+        self.log()
+    }
+
+    /// Nothing went wrong on our side in more than `least` requests, and all of them were logged.
+    pub(crate) async fn assert_calm(&self, least: usize) {
+        let log = self.settled_log().await;
+        assert!(log.matches("\"message\":\"request\"").count() > least, "the control: requests are logged");
+        for bad in ["panicked", "\"level\":\"ERROR\"", "\"status\":5"] {
+            let lines: Vec<&str> = log.lines().filter(|line| line.contains(bad)).collect();
+            assert!(lines.is_empty(), "{bad}: {lines:#?}");
+        }
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }

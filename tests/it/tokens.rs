@@ -1,0 +1,162 @@
+//! Service tokens as the real `strowgerctl` makes them, on a server that is running all the while.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
+use strowger::auth::Scope;
+use strowger::control::clusters::Isolation;
+
+use crate::support::forge::{self, Forge, Signer, but};
+use crate::support::{Server, World, world};
+
+async fn status(server: &Server, token: &str) -> u16 {
+    server.get("/v1/memories").bearer_auth(token).send().await.unwrap().status().as_u16()
+}
+
+/// What one of a token's first two parts says.
+fn part(token: &str, n: usize) -> Value {
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(token.split('.').nth(n).unwrap()).unwrap()).unwrap()
+}
+
+fn mint(w: &World, tenant: &str, more: &[&str]) -> String {
+    let mut args = vec!["token", "mint", "--tenant", tenant, "--scope", "read:memories write:memories"];
+    args.extend(more);
+    let ran = w.ctl(&args);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    ran.stdout.trim_end().to_owned()
+}
+
+/// Red when the trigger on `signing_keys` is dropped, or `News::Key` does nothing.
+#[test]
+fn keys_come_and_go_without_a_restart() {
+    world(async |w| {
+        let id = w.tenant("One", Isolation::Schema).await.id.to_string();
+        let server = w.server();
+        let first = mint(&w, &id, &[]);
+        assert_eq!(part(&first, 0)["alg"], "EdDSA");
+        assert_eq!(status(&server, &first).await, 200);
+
+        w.ctl(&["key", "add", "hs-1", "--algorithm", "HS256"]).json();
+        let second = mint(&w, &id, &[]);
+        assert_eq!((&part(&second, 0)["alg"], &part(&second, 0)["kid"]), (&json!("HS256"), &json!("hs-1")));
+        assert_eq!(status(&server, &second).await, 200, "a key added while it runs");
+
+        w.ctl(&["key", "add", "ed-2"]).json();
+        let third = mint(&w, &id, &[]);
+        assert_eq!(part(&third, 0)["kid"], "ed-2");
+        assert_eq!(status(&server, &third).await, 200);
+
+        w.ctl(&["key", "retire", "hs-1"]).json();
+        assert_eq!(status(&server, &second).await, 401, "refused as soon as the command returns");
+        assert_eq!((status(&server, &first).await, status(&server, &third).await), (200, 200), "the others hold");
+        assert_eq!(w.ctl(&["key", "retire", "missing"]).code, Some(3));
+        assert_eq!(w.ctl(&["key", "add", "ed-2"]).code, Some(3), "a key id is used once");
+        assert_eq!(w.ctl(&["key", "add", "hs-1"]).code, Some(3), "also after it was retired");
+        assert_eq!(w.ctl(&["key", "add", "a key"]).code, Some(3));
+
+        let listed = w.ctl(&["key", "list"]).json();
+        let state =
+            |kid: &str| listed.as_array().unwrap().iter().find(|key| key["kid"] == kid).unwrap()["state"].clone();
+        assert_eq!((state("hs-1"), state("ed-2")), (json!("retired"), json!("active")));
+        for key in listed.as_array().unwrap() {
+            w.ctl(&["key", "retire", key["kid"].as_str().unwrap()]).json();
+        }
+        assert_eq!((status(&server, &first).await, status(&server, &third).await), (401, 401));
+        let none_left = w.ctl(&["token", "mint", "--tenant", &id, "--scope", "read:memories"]);
+        assert_eq!(none_left.code, Some(3));
+        assert!(none_left.stderr.contains("key add"), "says what to do: {}", none_left.stderr);
+    });
+}
+
+/// A kid that was asked for before its key was there is not remembered as missing.
+#[test]
+fn a_key_is_found_although_it_was_missed_before() {
+    world(async |w| {
+        let tenant = w.tenant("One", Isolation::Schema).await.id;
+        let server = w.server();
+        let (claims, header) = (json!({ "customer_id": tenant }), json!({ "alg": "HS256", "kid": forge::HS }));
+        let early = forge_unregistered(&header, &claims);
+        assert_eq!(status(&server, &early).await, 401);
+        let f = Forge::new(&w).await;
+        let claims = f.claims(tenant, &[Scope::ReadMemories]);
+        assert_eq!(status(&server, &f.hs(&claims)).await, 200);
+        assert_eq!(status(&server, &f.ed(&claims)).await, 200);
+        assert_eq!(status(&server, &early).await, 401);
+    });
+}
+
+fn forge_unregistered(header: &Value, claims: &Value) -> String {
+    let encode = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    format!("{}.{}.{}", encode(header), encode(claims), encode(&json!("signature")))
+}
+
+#[test]
+fn a_minted_token_says_what_was_asked_and_no_more() {
+    world(async |w| {
+        let tenant = w.tenant("One", Isolation::Schema).await.id;
+        let id = tenant.to_string();
+        let (token, other) = (mint(&w, &id, &["--ttl", "15m"]), mint(&w, &id, &[]));
+        let claims = part(&token, 1);
+        let seconds = |claims: &Value| claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap();
+        assert_eq!((seconds(&claims), seconds(&part(&other, 1))), (900, 3600));
+        assert_eq!(claims["customer_id"], json!(tenant));
+        assert_eq!(claims["scope"], "read:memories write:memories");
+        assert_eq!(claims["iss"], w.with.installation().token_issuer);
+        assert_eq!(claims["aud"], w.with.installation().token_audience);
+        assert_ne!(claims["jti"], part(&other, 1)["jti"]);
+
+        let audit = w.ctl(&["audit", "list", "--tenant", &id]).json();
+        assert_eq!(audit[0]["action"], "token.mint");
+        assert!(!audit.to_string().contains(token.rsplit('.').next().unwrap()), "the token itself is not kept");
+
+        let mint = |tenant: &str, scope: &str, ttl: &str| {
+            w.ctl(&["token", "mint", "--tenant", tenant, "--scope", scope, "--ttl", ttl]).code
+        };
+        for ttl in ["", "0s", "1", "h", "-1h", "1w", "1.5h", "366d", "9223372036854775807d", "1h ", "１h"] {
+            assert_eq!(mint(&id, "read:memories", ttl), Some(2), "--ttl {ttl:?}");
+        }
+        for scope in ["", " ", "read", "read:everything", "admin", "read:memories,write:memories", "READ:memories"] {
+            assert_eq!(mint(&id, scope, "1h"), Some(2), "--scope {scope:?}");
+        }
+        for tenant in ["0", "-1", "x", "2147483648"] {
+            assert_eq!(mint(tenant, "read:memories", "1h"), Some(2), "--tenant {tenant}");
+        }
+        assert_eq!(mint("2000000000", "read:memories", "1h"), Some(3), "there is no such tenant");
+        for ttl in ["1s", "365d"] {
+            assert_eq!(mint(&id, "read:memories", ttl), Some(0), "--ttl {ttl:?}");
+        }
+    });
+}
+
+/// The edges of what a good token may look like. Wrong ones, on every route: routes.rs.
+#[test]
+fn clocks_may_differ_a_little_and_unknown_words_grant_nothing() {
+    world(async |w| {
+        let tenant = w.tenant("One", Isolation::Schema).await.id;
+        let (f, server) = (Forge::new(&w).await, w.server());
+        let claims = f.claims(tenant, &[Scope::ReadMemories]);
+        let now = forge::now();
+        for (name, token, expected) in [
+            ("just expired", f.ed(&but(&claims, "exp", json!(now - 5))), 200),
+            ("expired for longer than clocks differ", f.ed(&but(&claims, "exp", json!(now - 40))), 401),
+            ("no iat", f.ed(&but(&claims, "iat", Value::Null)), 200),
+            ("no jti", f.ed(&but(&claims, "jti", Value::Null)), 200),
+            ("more claims", f.ed(&but(&claims, "admin", json!(true))), 200),
+            ("unknown scopes beside", f.ed(&but(&claims, "scope", json!("admin read:memories  *"))), 200),
+            ("no scope claim", f.ed(&but(&claims, "scope", Value::Null)), 403),
+            ("a scope that only begins so", f.ed(&but(&claims, "scope", json!("read:memories2"))), 403),
+            ("a scope of another form", f.ed(&but(&claims, "scope", json!(["read:memories"]))), 401),
+            ("an expiry that is a text", f.ed(&but(&claims, "exp", json!("never"))), 401),
+            ("an expiry beyond all time", f.ed(&but(&claims, "exp", json!(1e300))), 401),
+            (
+                "claims that are no object",
+                f.sign(&json!({ "alg": "HS256", "kid": forge::HS }), &json!(7), Signer::Hs(&f.secret)),
+                401,
+            ),
+        ] {
+            assert_eq!(status(&server, &token).await, expected, "{name}");
+        }
+        let lower = server.get("/v1/memories").header("authorization", format!("bearer {}", f.ed(&claims)));
+        assert_eq!(lower.send().await.unwrap().status(), 200, "the scheme's case does not matter");
+    });
+}
