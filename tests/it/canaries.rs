@@ -138,9 +138,9 @@ fn callers_words_are_in_no_log() {
         }
 
         let log = server.settled_log().await;
+        assert_silent("the server's log", &log);
         assert!(log.contains("\"path\":\"/v1/memories/user/{user_id}\""), "the control: requests are logged\n{log}");
         assert!(log.contains("a token was refused") && log.contains("a webhook was refused"), "{log}");
-        assert_silent("the server's log", &log);
     });
 }
 
