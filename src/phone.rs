@@ -14,6 +14,11 @@ use crate::id::{InvalidId, Region};
 const NOT_A_NUMBER: InvalidId =
     InvalidId("not a phone number: + and 7 to 15 digits, or a local number of the tenant's region");
 
+/// Loads the numbering plans now rather than with the first local number.
+pub fn load() {
+    let _ = DATABASE.by_id("US");
+}
+
 /// A phone number in E.164, such as `+18005550100`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PhoneNumber(String);

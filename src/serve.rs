@@ -11,19 +11,23 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
 
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::control::changes::LISTENER_PREFIX;
 use crate::control::{Control, installation};
 use crate::directory::{self, Directory};
-use crate::http;
 use crate::tenant::Router;
+use crate::{http, phone};
 
 /// How long a client may take to send its headers.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long requests under way may take to end once we were told to stop.
 const DRAIN: Duration = Duration::from_secs(25);
+
+/// How long a start waits for the news of the control database.
+const FIRST_NEWS: Duration = Duration::from_secs(5);
 
 /// A server that listens but does not answer yet.
 pub struct Server {
@@ -51,10 +55,15 @@ impl Server {
         let directory = Arc::new(Directory::new(control.clone(), config.ring, &clock, config.staleness));
         let router = Arc::new(Router::new(Arc::clone(&directory), &config.instance, config.instances, config.limits));
         let listening = Control::lazy(&config.control_url, &format!("{LISTENER_PREFIX}{}", config.instance), 1)?;
+        let (first, listens) = oneshot::channel();
         let background = vec![
-            tokio::spawn(directory::watch(Arc::clone(&directory), listening, config.instance)),
+            tokio::spawn(directory::watch(Arc::clone(&directory), listening, config.instance, first)),
             tokio::spawn(Arc::clone(&router).reap_idle()),
         ];
+        // Nothing is cached before changes are heard of. If control goes away just now, warm caches are not at stake yet.
+        let _ = tokio::time::timeout(FIRST_NEWS, listens).await;
+        // Loading the numbering plans takes a moment; it is over before most first callers need them.
+        tokio::task::spawn_blocking(phone::load);
         let app = http::app(http::State {
             directory,
             router: Arc::clone(&router),

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
+
 use super::Directory;
 use crate::control::changes::{self, Listener, News};
 use crate::control::{self, Control, ControlError};
@@ -13,9 +15,12 @@ const SWEEP: Duration = Duration::from_secs(30);
 const RECONNECT: Duration = Duration::from_millis(250);
 
 /// Listens until the process ends. `listening` is a pool of one connection, named so that pings wait for it.
-pub async fn watch(directory: Arc<Directory>, listening: Control, instance: String) {
+///
+/// `first` is told once the first session listens: from then on no change is missed.
+pub async fn watch(directory: Arc<Directory>, listening: Control, instance: String, first: oneshot::Sender<()>) {
+    let mut first = Some(first);
     loop {
-        match listen(&directory, &listening, &instance).await {
+        match listen(&directory, &listening, &instance, &mut first).await {
             Ok(()) => return,
             Err(error) => tracing::warn!(%error, "lost the news of the control database; serving what is cached"),
         }
@@ -23,10 +28,18 @@ pub async fn watch(directory: Arc<Directory>, listening: Control, instance: Stri
     }
 }
 
-async fn listen(directory: &Directory, listening: &Control, instance: &str) -> Result<(), ControlError> {
+async fn listen(
+    directory: &Directory,
+    listening: &Control,
+    instance: &str,
+    first: &mut Option<oneshot::Sender<()>>,
+) -> Result<(), ControlError> {
     let mut listener = Listener::open(listening).await?;
     // Whatever changed while nobody listened was not announced to us.
     directory.apply(&News::Everything);
+    if let Some(first) = first.take() {
+        let _ = first.send(());
+    }
     tracing::info!("listening for changes");
     let mut sweep = tokio::time::interval(SWEEP);
     sweep.tick().await;
