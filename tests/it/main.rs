@@ -5,4 +5,6 @@ mod support;
 
 mod architecture;
 mod compile_fail;
+mod crash;
+mod failures;
 mod provisioning;

@@ -2,6 +2,7 @@
 //! `strowgerctl`, callers and services as typed values.
 
 mod clusters;
+pub(crate) mod counting_proxy;
 mod process;
 mod proxy;
 mod twilio;
