@@ -60,9 +60,10 @@ impl<K: Hash + Eq + Clone + Send + Sync + 'static, V: Send + Sync + 'static> Cac
         if let Some(entry) = cached.as_ref().filter(|entry| self.is_fresh(key, entry)) {
             return Ok(entry.value.clone());
         }
-        if let Err(away) = self.outage.may_ask() {
-            return self.stale(key, cached.as_ref()).ok_or(away).map(Some);
-        }
+        let asked_at = match self.outage.may_ask() {
+            Ok(asked_at) => asked_at,
+            Err(away) => return self.stale(key, cached.as_ref()).ok_or(away).map(Some),
+        };
         let was_away = self.outage.standing().is_some();
         let compute = self.entries.entry_by_ref(key).and_try_compute_with(|found| async {
             let found = found.map(moka::Entry::into_value);
@@ -76,7 +77,7 @@ impl<K: Hash + Eq + Clone + Send + Sync + 'static, V: Send + Sync + 'static> Cac
                 Some(away) => Err(away),
                 None => load().await,
             };
-            self.outage.note(&answer);
+            self.outage.note(asked_at, &answer);
             match answer {
                 Ok(value) => {
                     Ok(Op::Put(Entry { value: value.map(Arc::new), loaded_at: self.clock.elapsed(), shard_count }))

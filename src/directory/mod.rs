@@ -124,6 +124,7 @@ pub struct Directory {
     accounts: Cache<AccountSid, Account>,
     keys: Cache<String, VerifyingKey>,
     sentence: Cache<(), String>,
+    outage: Arc<Outage>,
 }
 
 impl Directory {
@@ -138,6 +139,7 @@ impl Directory {
             accounts: Cache::new(10_000, clock, keep, &outage),
             keys: Cache::new(100, clock, keep, &outage),
             sentence: Cache::new(1, clock, keep, &outage),
+            outage,
         }
     }
 

@@ -16,8 +16,15 @@ const RETRY: Duration = Duration::from_secs(1);
 /// Shared by all caches of one control database.
 pub(super) struct Outage {
     clock: Clock,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// When control last answered. What was asked before and fails later says nothing of now.
+    answered_at: Duration,
     /// `None` while control answers.
-    last: Mutex<Option<Failure>>,
+    failure: Option<Failure>,
 }
 
 struct Failure {
@@ -28,40 +35,48 @@ struct Failure {
 
 impl Outage {
     pub(super) fn new(clock: &Clock) -> Self {
-        Self { clock: clock.clone(), last: Mutex::default() }
+        Self { clock: clock.clone(), state: Mutex::default() }
     }
 
-    /// Leave to ask, or why not. While control is away this is given once a second.
-    pub(super) fn may_ask(&self) -> Result<(), DirectoryError> {
+    /// Leave to ask, with the time of asking, or why not. While control is away this is given once a second.
+    pub(super) fn may_ask(&self) -> Result<Duration, DirectoryError> {
         let now = self.clock.elapsed();
-        match &mut *self.last() {
+        match &mut self.state().failure {
             Some(failure) if now < failure.quiet_until => Err(DirectoryError::Control(Arc::clone(&failure.error))),
             Some(failure) => {
                 failure.quiet_until = now + RETRY;
-                Ok(())
+                Ok(now)
             }
-            None => Ok(()),
+            None => Ok(now),
         }
     }
 
     /// The last failure, if control has not answered since.
     pub(super) fn standing(&self) -> Option<DirectoryError> {
-        self.last().as_ref().map(|failure| DirectoryError::Control(Arc::clone(&failure.error)))
+        self.state().failure.as_ref().map(|failure| DirectoryError::Control(Arc::clone(&failure.error)))
     }
 
     /// Takes in how a question ended. Only silence is an outage: a sealed value that does not open is one tenant's trouble.
-    pub(super) fn note<T>(&self, answer: &Result<T, DirectoryError>) {
+    pub(super) fn note<T>(&self, asked_at: Duration, answer: &Result<T, DirectoryError>) {
         match answer {
-            Ok(_) => *self.last() = None,
+            Ok(_) => self.over(),
             Err(DirectoryError::Control(error)) if matches!(**error, ControlError::Unreachable(_)) => {
                 let quiet_until = self.clock.elapsed() + RETRY;
-                *self.last() = Some(Failure { error: Arc::clone(error), quiet_until });
+                let mut state = self.state();
+                if asked_at >= state.answered_at {
+                    state.failure = Some(Failure { error: Arc::clone(error), quiet_until });
+                }
             }
             Err(_) => {}
         }
     }
 
-    fn last(&self) -> std::sync::MutexGuard<'_, Option<Failure>> {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Control has answered somebody.
+    pub(super) fn over(&self) {
+        *self.state() = State { answered_at: self.clock.elapsed(), failure: None };
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

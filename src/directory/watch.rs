@@ -25,6 +25,7 @@ pub async fn watch(directory: Arc<Directory>, listening: Control, instance: Stri
 
 async fn listen(directory: &Directory, listening: &Control, instance: &str) -> Result<(), ControlError> {
     let mut listener = Listener::open(listening).await?;
+    directory.outage.over();
     // Whatever changed while nobody listened was not announced to us.
     directory.apply(&News::Everything);
     tracing::info!("listening for changes");

@@ -8,7 +8,6 @@ mod proxy;
 mod twilio;
 mod world;
 
-#[expect(unused_imports, reason = "not every situation needs every fixture")]
 pub(crate) use {
     process::{Server, signal, strowgerctl},
     proxy::Proxy,
