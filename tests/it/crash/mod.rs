@@ -8,14 +8,17 @@ mod catalog;
 mod number;
 mod tapped;
 
+use std::sync::Arc;
+
+use provisioner::tenants;
 use serde_json::{Value, json};
 use strowger::control::clusters::Isolation;
 use strowger::id::TenantId;
 
 use crate::support::counting_proxy::Moment;
-use crate::support::{World, world};
+use crate::support::{World, connect, world};
 use catalog::Catalog;
-use tapped::{MOMENTS, Tapped};
+use tapped::{Tapped, deaths, in_lanes};
 
 pub(crate) fn id_of(tenant: &Value) -> TenantId {
     i32::try_from(tenant["customer_id"].as_i64().unwrap()).unwrap().try_into().unwrap()
@@ -35,29 +38,27 @@ async fn is_served(w: &World, tenant: &Value) {
 /// Turns red when a step is not idempotent, when a step is left out after a crash, or when something is made that the
 /// control database does not know: for instance with `jobs::enqueue` before `tenants::reserve`'s transaction, or without
 /// `end_sessions` in `AdminDb::open_for`.
-async fn create_killed_everywhere(tapped: &Tapped, isolation: Isolation) {
-    let w = tapped.world();
+async fn create_killed_everywhere(w: &Arc<World>, isolation: Isolation, lane: Moment) {
+    let tapped = Tapped::new(w).await;
     let before = Catalog::read(w).await;
     let kind = isolation.as_str();
     let create = |name: &str| ["tenant", "create", "--name", name, "--isolation", kind].map(str::to_owned);
     let run = async |name: &str| tapped.run(&create(name).each_ref().map(String::as_str)).await;
     let (_, statements) = run("first").await;
     let mut names = vec!["first".to_owned()];
-    for moment in MOMENTS {
-        for at in 1..=statements {
-            let name = format!("{moment:?} {at}");
-            tapped.kill(at, moment, &create(&name).each_ref().map(String::as_str)).await;
-            let (tenant, _) = run(&name).await;
-            assert_eq!(tenant["state"], "active", "{name}");
-            assert_eq!(json!(w.tenant(&name, isolation).await), tenant, "{name}: the same once more");
-            is_served(w, &tenant).await;
-            names.push(name);
-        }
+    for (at, moment) in deaths(statements, lane) {
+        let name = format!("{moment:?} {at}");
+        tapped.kill(at, moment, &create(&name).each_ref().map(String::as_str)).await;
+        let (tenant, _) = run(&name).await;
+        assert_eq!(tenant["state"], "active", "{name}");
+        assert_eq!(json!(w.tenant(&name, isolation).await), tenant, "{name}: the same once more");
+        is_served(w, &tenant).await;
+        names.push(name);
     }
     let (_, again) = run("last").await;
     names.push("last".to_owned());
     println!(
-        "tenant create ({kind}): killed at each of {statements} statements, 3 times; an unkilled run sends {again}"
+        "tenant create ({kind}): killed at each of {statements} statements ({lane:?}); an unkilled run sends {again}"
     );
     assert_eq!(again, statements);
     before.holds_exactly(w, &names).await;
@@ -65,12 +66,12 @@ async fn create_killed_everywhere(tapped: &Tapped, isolation: Isolation) {
 
 #[test]
 fn killed_create_of_a_schema_is_made_whole() {
-    world(async |w| create_killed_everywhere(&Tapped::new(&w).await, Isolation::Schema).await);
+    in_lanes(async |w, lane| create_killed_everywhere(&w, Isolation::Schema, lane).await);
 }
 
 #[test]
 fn killed_create_of_a_database_is_made_whole() {
-    world(async |w| create_killed_everywhere(&Tapped::new(&w).await, Isolation::Database).await);
+    in_lanes(async |w, lane| create_killed_everywhere(&w, Isolation::Database, lane).await);
 }
 
 #[test]
@@ -87,7 +88,7 @@ fn what_a_killed_create_began_a_worker_finishes() {
             let args = named(&measured);
             let (_, statements) = tapped.run(&args.iter().map(String::as_str).collect::<Vec<_>>()).await;
             names.push(measured);
-            for at in (3..=statements).step_by(4) {
+            for at in (3..=statements).step_by(6) {
                 let name = format!("{isolation} {at}");
                 let args = named(&name);
                 tapped.kill(at, Moment::Unsent, &args.iter().map(String::as_str).collect::<Vec<_>>()).await;
@@ -109,7 +110,7 @@ fn what_a_killed_create_began_a_worker_finishes() {
         let made = w.ctl(&["tenant", "list"]).json();
         let made: Vec<String> =
             made.as_array().unwrap().iter().map(|t| t["name"].as_str().unwrap().to_owned()).collect();
-        assert!(made.iter().all(|name| names.contains(name)) && made.len() > 6, "{made:?}");
+        assert!(made.iter().all(|name| names.contains(name)) && made.len() > 8, "{made:?}");
         before.holds_exactly(&w, &made).await;
     });
 }
@@ -117,33 +118,27 @@ fn what_a_killed_create_began_a_worker_finishes() {
 /// Turns red when the fence is left out after the state says suspended: the second run would find nothing to do.
 #[test]
 fn killed_suspend_is_finished_when_run_again() {
-    world(async |w| {
+    in_lanes(async |w, lane| {
         let tapped = Tapped::new(&w).await;
         let id = w.tenant("One", Isolation::Schema).await.id;
         let text = id.to_string();
         let suspend = ["tenant", "suspend", &text];
-        let resume = async || strowger_resume(&w, id).await;
+        let resume = async || tenants::resume(&w.with, id, "").await.unwrap();
         let (_, statements) = tapped.run(&suspend).await;
-        for moment in MOMENTS {
-            for at in 1..=statements {
-                resume().await;
-                let url = provisioner::tenants::connection(&w.with, id).await.unwrap();
-                let session = w.as_tenant(id).await;
-                tapped.kill(at, moment, &suspend).await;
-                let (tenant, _) = tapped.run(&suspend).await;
-                assert_eq!(tenant["state"], "suspended");
-                assert!(session.query("select 1", &[]).await.is_err(), "{moment:?} {at}: a session is left");
-                let refused = crate::support::connect(&url).await.err().expect("no login works");
-                assert_eq!(refused.code().map(|c| c.code()), Some("28000"), "{moment:?} {at}");
-            }
+        for (at, moment) in deaths(statements, lane) {
+            resume().await;
+            let url = tenants::connection(&w.with, id).await.unwrap();
+            let session = w.as_tenant(id).await;
+            tapped.kill(at, moment, &suspend).await;
+            let (tenant, _) = tapped.run(&suspend).await;
+            assert_eq!(tenant["state"], "suspended");
+            assert!(session.query("select 1", &[]).await.is_err(), "{moment:?} {at}: a session is left");
+            let refused = connect(&url).await.err().expect("no login works");
+            assert_eq!(refused.code().map(|c| c.code()), Some("28000"), "{moment:?} {at}");
         }
         resume().await;
         let (_, again) = tapped.run(&suspend).await;
-        println!("tenant suspend: killed at each of {statements} statements, 3 times; an unkilled run sends {again}");
+        println!("tenant suspend: killed at each of {statements} statements ({lane:?}); an unkilled run sends {again}");
         assert_eq!(again, statements);
     });
-}
-
-async fn strowger_resume(w: &World, id: TenantId) {
-    provisioner::tenants::resume(&w.with, id, "").await.unwrap();
 }

@@ -5,7 +5,7 @@ use strowger::control::numbers::{self, Assignment};
 use strowger::control::tenants::Tenant;
 use strowger::phone::Number;
 
-use super::tapped::{MOMENTS, Tapped};
+use super::tapped::{Tapped, deaths, in_lanes};
 use crate::support::counting_proxy::Moment;
 use crate::support::{World, world};
 
@@ -35,7 +35,7 @@ async fn owners<'t>(w: &World, tenants: &[&'t Tenant]) -> Vec<&'t str> {
 /// Turns red when `hand_over` adds before it removes, or marks the number as active before its mirror is written.
 #[test]
 fn killed_assign_is_finished_when_run_again() {
-    world(async |w| {
+    in_lanes(async |w, lane| {
         let tapped = Tapped::new(&w).await;
         let account = w.account(1, None).await;
         let (a, b) = (w.tenant("A", Isolation::Schema).await, w.tenant("B", Isolation::Database).await);
@@ -44,23 +44,21 @@ fn killed_assign_is_finished_when_run_again() {
         let assign = |to: &Tenant| ["number", "assign", NUMBER, "--tenant", &ids[usize::from(to.id == b.id)]];
         let (mut from, mut to) = (&a, &b);
         let (_, statements) = tapped.run(&assign(to)).await;
-        for moment in MOMENTS {
-            for at in 1..=statements {
-                std::mem::swap(&mut from, &mut to);
-                tapped.kill(at, moment, &assign(to)).await;
-                let owning = owners(&w, &[from, to]).await;
-                match assignment(&w).await {
-                    Assignment::Active(id) if id == from.id => assert_eq!(owning, [&from.name], "{moment:?} {at}"),
-                    Assignment::Active(_) => assert_eq!(owning, [&to.name], "{moment:?} {at}"),
-                    _ => assert!(owning.len() < 2, "{moment:?} {at}: both own the number"),
-                }
-                tapped.run(&assign(to)).await;
-                assert_eq!(owners(&w, &[from, to]).await, [&to.name], "{moment:?} {at}");
-                assert_eq!(assignment(&w).await, Assignment::Active(to.id), "{moment:?} {at}");
+        for (at, moment) in deaths(statements, lane) {
+            std::mem::swap(&mut from, &mut to);
+            tapped.kill(at, moment, &assign(to)).await;
+            let owning = owners(&w, &[from, to]).await;
+            match assignment(&w).await {
+                Assignment::Active(id) if id == from.id => assert_eq!(owning, [&from.name], "{moment:?} {at}"),
+                Assignment::Active(_) => assert_eq!(owning, [&to.name], "{moment:?} {at}"),
+                _ => assert!(owning.len() < 2, "{moment:?} {at}: both own the number"),
             }
+            tapped.run(&assign(to)).await;
+            assert_eq!(owners(&w, &[from, to]).await, [&to.name], "{moment:?} {at}");
+            assert_eq!(assignment(&w).await, Assignment::Active(to.id), "{moment:?} {at}");
         }
         let (_, again) = tapped.run(&assign(from)).await;
-        println!("number assign: killed at each of {statements} statements, 3 times; an unkilled run sends {again}");
+        println!("number assign: killed at each of {statements} statements ({lane:?}); an unkilled run sends {again}");
         assert_eq!(again, statements);
 
         w.as_tenant(from.id).await.execute("update settings set agent_name = 'Ada'", &[]).await.unwrap();
@@ -99,7 +97,7 @@ fn a_half_made_move_that_is_turned_elsewhere_leaves_nothing_behind() {
         }
         assert_eq!(owners(&w, &[&a, &b, &c]).await, ["B"]);
         let (_, statements) = tapped.run(&to_c).await;
-        for at in 1..=statements {
+        for at in (1..=statements).step_by(4) {
             tapped.run(&to_a).await;
             tapped.kill(half, Moment::Unsent, &to_b).await;
             tapped.kill(at, Moment::Unanswered, &to_c).await;

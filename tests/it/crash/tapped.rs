@@ -8,19 +8,35 @@ use serde_json::Value;
 use tokio::process::{Child, Command};
 
 use crate::support::counting_proxy::{Moment, Tap};
-use crate::support::{World, strowgerctl};
+use crate::support::{World, strowgerctl, world};
 
-pub(super) const MOMENTS: [Moment; 3] = [Moment::Unsent, Moment::UnderWay, Moment::Unanswered];
+/// Where a command of so many statements is killed.
+///
+/// Everywhere before a statement and everywhere in the middle of one. After a statement means before the next one, as far as
+/// Postgres can tell, so only the last one is waited for.
+pub(super) fn deaths(statements: usize, lane: Moment) -> impl Iterator<Item = (usize, Moment)> {
+    let last = (lane == Moment::Unsent).then_some((statements, Moment::Unanswered));
+    (1..=statements).map(move |at| (at, lane)).chain(last)
+}
+
+/// Both halves of a sweep, side by side, each in a world of its own.
+pub(super) fn in_lanes<F: Future<Output = ()>>(situation: impl Fn(Arc<World>, Moment) -> F + Sync) {
+    std::thread::scope(|scope| {
+        for lane in [Moment::Unsent, Moment::UnderWay] {
+            let situation = &situation;
+            scope.spawn(move || world(|w| situation(w, lane)));
+        }
+    });
+}
 
 /// `strowgerctl` in a world whose control database and clusters are reached through proxies.
 pub(super) struct Tapped {
-    world: Arc<World>,
     tap: Tap,
     config: PathBuf,
 }
 
 impl Tapped {
-    pub(super) async fn new(world: &Arc<World>) -> Self {
+    pub(super) async fn new(world: &World) -> Self {
         let tap = Tap::default();
         let control = world.superuser("control", &world.prefix.name("control")).await;
         for row in control.query("select name, port from clusters", &[]).await.unwrap() {
@@ -35,7 +51,7 @@ impl Tapped {
         let text = std::fs::read_to_string(world.dir.join("strowgerctl.toml")).unwrap();
         let config = world.dir.join("strowgerctl-tapped.toml");
         std::fs::write(&config, text.replace(&format!(":{real}/"), &format!(":{port}/"))).unwrap();
-        Self { world: Arc::clone(world), tap, config }
+        Self { tap, config }
     }
 
     pub(super) fn spawn(&self, args: &[&str]) -> Child {
@@ -63,9 +79,5 @@ impl Tapped {
         }
         child.kill().await.unwrap();
         self.tap.arm(None);
-    }
-
-    pub(super) fn world(&self) -> &World {
-        &self.world
     }
 }
