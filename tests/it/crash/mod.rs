@@ -36,8 +36,8 @@ async fn is_served(w: &World, tenant: &Value) {
 }
 
 /// Turns red when a step is not idempotent, when a step is left out after a crash, or when something is made that the
-/// control database does not know: for instance with `jobs::enqueue` before `tenants::reserve`'s transaction, or without
-/// `end_sessions` in `AdminDb::open_for`.
+/// control database does not know: for instance when `ensure_database` does not look for what is there, or when
+/// `finish_create` goes by the job and not by the tenant's state.
 async fn create_killed_everywhere(w: &Arc<World>, isolation: Isolation, lane: Moment) {
     let tapped = Tapped::new(w).await;
     let before = Catalog::read(w).await;
@@ -72,6 +72,39 @@ fn killed_create_of_a_schema_is_made_whole() {
 #[test]
 fn killed_create_of_a_database_is_made_whole() {
     in_lanes(async |w, lane| create_killed_everywhere(&w, Isolation::Database, lane).await);
+}
+
+/// A killed command's last statement may run on in Postgres while the next command is at work: it is ended first.
+///
+/// Turns red without `end_sessions` in `AdminDb::open_for`: both would make the database, and the second fail.
+#[test]
+fn the_last_statement_of_a_killed_create_is_not_raced() {
+    world(async |w| {
+        let tapped = Tapped::new(&w).await;
+        let before = Catalog::read(&w).await;
+        let create = ["tenant", "create", "--name", "One", "--isolation", "database"];
+        let (blocking, watching) =
+            (w.superuser("dedicated", "postgres").await, w.superuser("dedicated", "postgres").await);
+        blocking.batch_execute("begin; lock table pg_database in share row exclusive mode").await.unwrap();
+        let making = async |other_than: i32| loop {
+            let sql = "select pid from pg_stat_activity where usename = $1 and pid <> $2 and query ~ '^create database'
+                       and wait_event_type = 'Lock'";
+            let admin = w.prefix.name("admin_a");
+            if let Some(row) = watching.query_opt(sql, &[&admin, &other_than]).await.unwrap() {
+                return row.get::<_, i32>(0);
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        };
+        let mut killed = tapped.spawn(&create);
+        let orphan = making(0).await;
+        killed.kill().await.unwrap();
+        let again = tapped.spawn(&create);
+        making(orphan).await;
+        blocking.batch_execute("rollback").await.unwrap();
+        let ended = again.wait_with_output().await.unwrap();
+        assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+        before.holds_exactly(&w, &["One".to_owned()]).await;
+    });
 }
 
 #[test]

@@ -234,7 +234,32 @@ fn suspend(w: &World, id: TenantId) {
     assert_eq!(w.ctl(&["tenant", "suspend", &id.to_string()]).json()["state"], "suspended");
 }
 
-/// Turns red without `settle` in `tenants::suspend` or `tenants::resume`, or when a tenant's state is not looked at.
+/// Turns red without `settle` in `tenants::block`: the command would return while a server has not heard of it.
+#[test]
+fn a_suspension_waits_for_every_running_server() {
+    world(async |w| {
+        let ward = Ward::new(&w, "One", Schema).await;
+        let server = w.server();
+        until("the server listens", async || server.log().contains("listening for changes")).await;
+        assert_eq!(ward.ask(&server).await, Answer::Own);
+        signal(server.pid(), "STOP");
+        let mut command = tokio::process::Command::new(strowgerctl());
+        command.arg("--config").arg(w.dir.join("strowgerctl.toml")).args(["tenant", "suspend"]);
+        let mut suspending = command.arg(ward.tenant.id.to_string()).stdout(Stdio::null()).spawn().unwrap();
+        let fenced = "select 1 from pg_roles where rolname = $1 and not rolcanlogin";
+        until("Postgres refuses", async || {
+            !ward.db.query(fenced, &[&ward.tenant.login_role]).await.unwrap().is_empty()
+        })
+        .await;
+        let returned = tokio::time::timeout(std::time::Duration::from_millis(500), suspending.wait()).await;
+        signal(server.pid(), "CONT");
+        assert!(returned.is_err(), "the command waits for the server");
+        assert!(suspending.wait().await.unwrap().success());
+        assert_eq!(ward.ask(&server).await, Answer::Refused(403, "tenant_suspended".into()));
+    });
+}
+
+/// Turns red when a tenant's state is not looked at, when its change is not announced, or without the fence.
 #[test]
 fn a_suspended_tenant_is_refused_when_the_command_returns() {
     world(async |w| {
