@@ -14,6 +14,7 @@ use provisioner::tenants;
 use serde_json::{Value, json};
 use strowger::control::clusters::Isolation;
 use strowger::id::TenantId;
+use tokio_postgres::error::SqlState;
 
 use crate::support::counting_proxy::Moment;
 use crate::support::{World, connect, world};
@@ -166,8 +167,8 @@ fn killed_suspend_is_finished_when_run_again() {
             let (tenant, _) = tapped.run(&suspend).await;
             assert_eq!(tenant["state"], "suspended");
             assert!(session.query("select 1", &[]).await.is_err(), "{moment:?} {at}: a session is left");
-            let refused = connect(&url).await.err().expect("no login works");
-            assert_eq!(refused.code().map(|c| c.code()), Some("28000"), "{moment:?} {at}");
+            let refused = connect(&url).await.expect_err("no login works");
+            assert_eq!(refused.code().map(SqlState::code), Some("28000"), "{moment:?} {at}");
         }
         resume().await;
         let (_, again) = tapped.run(&suspend).await;

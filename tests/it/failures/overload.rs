@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use strowger::control::clusters::Isolation::Schema;
+use tokio_postgres::error::SqlState;
 
 use super::ward::{Answer, Ward, hold, refused, until};
 use crate::support::{connect, world};
@@ -47,7 +48,7 @@ fn a_role_at_its_limit_is_busy() {
             }
             assert!(all.len() < 100, "there is no limit");
         };
-        assert_eq!(refusal.code().map(|c| c.code()), Some("53300"));
+        assert_eq!(refusal.code().map(SqlState::code), Some("53300"));
         assert_eq!(full.ask(&server).await, refused("tenant_busy"));
         drop(all);
         full.comes_to(&server, &Answer::Own, "there is room again").await;

@@ -122,7 +122,7 @@ impl Ward {
                 match read(request.try_clone().unwrap().send().await.unwrap(), &word).await {
                     Answer::Own => served += 1,
                     Answer::Refused(503, _) if patient => {}
-                    other => panic!("{word}: {other:?}"),
+                    refusal @ Answer::Refused(..) => panic!("{word}: {refusal:?}"),
                 }
             }
             served

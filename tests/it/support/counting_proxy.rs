@@ -76,17 +76,14 @@ impl Tap {
         let (mut from_server, to_server) = server.into_split();
         let mut sending = std::pin::pin!(self.send(from_client, to_server));
         tokio::select! {
-            caught = &mut sending => match caught {
-                // The frozen halves are held until the client is dead, and the server hears of it only then.
-                Ok(Some(Caught { mut client, server, moment })) => {
-                    if moment == Moment::Unanswered {
-                        wait_for_ready(&mut from_server).await;
-                    }
-                    self.sprung.notify_one();
-                    let _ = tokio::io::copy(&mut client, &mut tokio::io::sink()).await;
-                    drop(server);
+            caught = &mut sending => if let Ok(Some(Caught { mut client, server, moment })) = caught {
+                if moment == Moment::Unanswered {
+                    wait_for_ready(&mut from_server).await;
                 }
-                Ok(None) | Err(_) => {}
+                self.sprung.notify_one();
+                // The server hears of the client's death only once it is dead.
+                let _ = tokio::io::copy(&mut client, &mut tokio::io::sink()).await;
+                drop(server);
             },
             _ = tokio::io::copy(&mut from_server, &mut to_client) => {}
         }
