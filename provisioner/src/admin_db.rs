@@ -1,8 +1,10 @@
 //! The provisioner's own connections, and the only place that quotes identifiers.
 
 use strowger::control::clusters::{self, Address, Cluster};
+use strowger::control::tenants::Tenant;
 use strowger::pg::{self, Connector};
 use strowger::vault::Secret;
+use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Config, Row, Transaction};
 
 use crate::Provisioner;
@@ -55,13 +57,36 @@ pub(crate) struct AdminDb {
 impl AdminDb {
     /// Logs in with the sealed credential and takes on the admin role.
     pub(crate) async fn open(with: &Provisioner, cluster: &Cluster, database: &str) -> Result<Self> {
+        Self::open_as(with, cluster, database, "strowgerctl").await
+    }
+
+    /// The same to work on one tenant, whose lock is held: no statement of an earlier holder runs on after this.
+    ///
+    /// A killed command loses its lock at once, but what it sent last may still be under way on the cluster.
+    pub(crate) async fn open_for(
+        with: &Provisioner,
+        cluster: &Cluster,
+        database: &str,
+        tenant: &Tenant,
+    ) -> Result<Self> {
+        let of_tenant = format!("strowgerctl tenant {} ", tenant.id);
+        let ours = format!("{of_tenant}{}", with.run);
+        let db = Self::open_as(with, cluster, database, &ours).await?;
+        let which = "usename = session_user and starts_with(application_name, $1) and application_name <> $2";
+        db.end_sessions(which, &[&of_tenant, &ours]).await?;
+        Ok(db)
+    }
+
+    async fn open_as(with: &Provisioner, cluster: &Cluster, database: &str, name: &str) -> Result<Self> {
         let (user, sealed) = clusters::admin(&with.control, cluster.id).await?;
         let key = with.platform_key(strowger::control::keys::Ring::Admin).await?;
         let password = key
             .open(&user, &sealed)
             .map_err(Error::vault(format!("the admin credential of cluster {}", cluster.name)))?;
         let what = format!("database {database} on cluster {}", cluster.name);
-        let client = connect(login(&cluster.address, &user, &password, database), &cluster.address, &what).await?;
+        let mut config = login(&cluster.address, &user, &password, database);
+        config.application_name(name);
+        let client = connect(config, &cluster.address, &what).await?;
         let db = Self { client, what };
         db.run(&format!("set role {}", ident(&with.installation.prefix.name("admin")))).await?;
         Ok(db)
@@ -73,12 +98,21 @@ impl AdminDb {
     }
 
     /// Runs one query.
-    pub(crate) async fn query(
-        &self,
-        sql: &str,
-        params: &[&(dyn tokio_postgres::types::ToSql + Sync)],
-    ) -> Result<Vec<Row>> {
+    pub(crate) async fn query(&self, sql: &str, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>> {
         self.client.query(sql, params).await.map_err(Error::postgres(self.what.clone()))
+    }
+
+    /// Ends sessions and waits until none is left. `which` is a condition on `pg_stat_activity`.
+    pub(crate) async fn end_sessions(&self, which: &str, params: &[&(dyn ToSql + Sync)]) -> Result<()> {
+        let sql = format!("select count(pg_terminate_backend(pid)) from pg_stat_activity where {which}");
+        for _ in 0..200 {
+            let left: i64 = self.query(&sql, params).await?.first().map_or(0, |row| row.get(0));
+            if left == 0 {
+                return Ok(());
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(25)).await;
+        }
+        Err(Error::Unavailable(format!("{}: sessions did not end; run the command again", self.what)))
     }
 
     /// Whether a query has a row.

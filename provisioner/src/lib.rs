@@ -39,6 +39,8 @@ pub struct Provisioner {
     admin_ring: MasterRing,
     installation: Installation,
     actor: Actor,
+    /// Tells this process's sessions from those that a killed one left behind.
+    run: String,
 }
 
 impl Provisioner {
@@ -54,7 +56,8 @@ impl Provisioner {
         let installation = installation.ok_or_else(|| {
             Error::Conflict("this control database is not initialised: run `strowgerctl init`".into())
         })?;
-        Ok(Self { control, server_ring, admin_ring, installation, actor })
+        let run = Uuid::new_v4().simple().to_string();
+        Ok(Self { control, server_ring, admin_ring, installation, actor, run })
     }
 
     /// The control database, for reading.

@@ -1,5 +1,7 @@
 //! Gives numbers to tenants and takes them away, so that no call is ever answered by the wrong one.
 
+use std::collections::BTreeSet;
+
 use strowger::control::accounts;
 use strowger::control::changes::Heard;
 use strowger::control::locks;
@@ -35,39 +37,56 @@ pub async fn release(with: &Provisioner, number: &Number) -> Result<Heard> {
 
 async fn hand_over(with: &Provisioner, number: &Number, account: &AccountSid, to: Option<TenantId>) -> Result<Heard> {
     let _lock = locks::hold(&with.control, &format!("number {number}")).await?;
+    let row = numbers::get(&with.control, number).await?;
+    let settled = row.as_ref().is_some_and(|row| row.account == *account && row.assignment.settled_on(to));
     // A hand-over that was killed may have written to the tenant it was meant for: that one is asked too.
-    let holders = match numbers::get(&with.control, number).await?.map(|row| row.assignment) {
-        None | Some(Assignment::Released) => vec![],
-        Some(Assignment::Active(tenant)) => vec![tenant],
-        Some(Assignment::Moving { from, to }) => from.into_iter().chain(to).collect(),
+    let (from, meant_for) = match row.map(|row| row.assignment) {
+        None | Some(Assignment::Released) => (None, None),
+        Some(Assignment::Active(tenant)) => (Some(tenant), None),
+        Some(Assignment::Moving { from, to }) => (from, to),
     };
+    let _tenants = lock_all(with, [from, meant_for, to]).await?;
     // Every mirror is reached before anything is changed: one that cannot be reached cannot be shown to refuse.
-    let mut losing = Vec::new();
-    for holder in holders.into_iter().filter(|holder| Some(*holder) != to) {
-        losing.push(mirror(with, holder).await?);
-    }
-    let mut gaining = match to {
-        Some(to) => Some(mirror(with, to).await?),
-        None => None,
-    };
-    let mut change = with.control.change(&with.actor).await?;
-    numbers::begin_move(&mut change, number, account, to).await?;
-    change.commit().await?;
-    for mirror in &mut losing {
-        mirror.remove(number).await?;
+    let mut losing = mirror(with, from.filter(|from| Some(*from) != to)).await?;
+    let mut forgotten = mirror(with, meant_for.filter(|meant| Some(*meant) != to && Some(*meant) != from)).await?;
+    let mut gaining = mirror(with, to).await?;
+    if !settled {
+        // Nobody answers while a number is moving, and control is about to forget who was to have it.
+        if let Some(mirror) = &mut forgotten {
+            mirror.remove(number).await?;
+        }
+        let mut change = with.control.change(&with.actor).await?;
+        numbers::begin_move(&mut change, number, account, to).await?;
+        change.commit().await?;
+        if let Some(mirror) = &mut losing {
+            mirror.remove(number).await?;
+        }
     }
     if let Some(mirror) = &mut gaining {
         mirror.add(number).await?;
     }
-    let mut change = with.control.change(&with.actor).await?;
-    numbers::finish_move(&mut change, number, to).await?;
-    change.commit().await?;
+    if !settled {
+        let mut change = with.control.change(&with.actor).await?;
+        numbers::finish_move(&mut change, number, to).await?;
+        change.commit().await?;
+    }
     with.settle().await
 }
 
-async fn mirror(with: &Provisioner, id: TenantId) -> Result<Mirror<'_>> {
+/// Locks tenants in the order of their ids, so that two hand-overs never wait for each other.
+async fn lock_all(with: &Provisioner, tenants: [Option<TenantId>; 3]) -> Result<Vec<locks::Lock>> {
+    let ids: BTreeSet<TenantId> = tenants.into_iter().flatten().collect();
+    let mut held = Vec::new();
+    for id in ids {
+        held.push(tenants::lock(with, id).await?);
+    }
+    Ok(held)
+}
+
+async fn mirror(with: &Provisioner, id: Option<TenantId>) -> Result<Option<Mirror<'_>>> {
+    let Some(id) = id else { return Ok(None) };
     let tenant = tenants::get(with, id).await?;
-    Mirror::open(with, &steps::cluster_of(with, &tenant).await?, tenant).await
+    Mirror::open(with, &steps::cluster_of(with, &tenant).await?, tenant).await.map(Some)
 }
 
 /// The wanted account, the tenant's only one, or the platform's only one.

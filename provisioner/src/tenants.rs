@@ -38,10 +38,16 @@ pub async fn create(with: &Provisioner, new: &NewTenant<'_>) -> Result<Tenant> {
     if new.name.trim().is_empty() || new.name.chars().count() > 200 {
         return Err(Error::Conflict("a tenant's name has 1 to 200 characters".into()));
     }
-    let _names = locks::hold(&with.control, &format!("tenant name {}", new.name)).await?;
     let tenant = match tenants::find(&with.control, new.name).await? {
         Some(found) => as_asked(found, new)?,
-        None => reserve(with, new).await?,
+        None => match reserve(with, new).await {
+            // Somebody else may have reserved it just now: another command, or the last words of a killed one.
+            Err(Error::Conflict(text)) => match tenants::find(&with.control, new.name).await? {
+                Some(found) => as_asked(found, new)?,
+                None => return Err(Error::Conflict(text)),
+            },
+            reserved => reserved?,
+        },
     };
     finish_create(with, tenant.id).await
 }

@@ -94,11 +94,13 @@ async fn look_over_cluster(with: &Provisioner, cluster: &Cluster) -> Result<()> 
     let ours = format!("^{}_t[0-9]+_[ab]$", with.installation.prefix);
     let sql = "select r.rolname::text, (select array_agg(x order by x) from unnest(s.setconfig) x), s.setdatabase <> 0
                from pg_db_role_setting s join pg_roles r on r.oid = s.setrole where r.rolname ~ $1";
+    // The tenants first: one that is activated after this has its settings by then, but is not looked at.
+    let tenants = tenants::list(&with.control).await?;
     let mut found: HashMap<String, Vec<(Vec<String>, bool)>> = HashMap::new();
     for row in db.query(sql, &[&ours]).await? {
         found.entry(row.get(0)).or_default().push((row.get(1), row.get(2)));
     }
-    for tenant in tenants::list(&with.control).await? {
+    for tenant in tenants {
         if tenant.state != State::Active || tenant.cluster_id() != cluster.id {
             continue;
         }

@@ -57,13 +57,16 @@ impl Listener {
     /// Opens the session. `control` should be a pool of one connection with the listener's `application_name`.
     pub async fn open(control: &Control) -> Result<Self, ControlError> {
         let mut listener = PgListener::connect_with(control.pool()).await?;
+        // Whoever waits for news may stop waiting at any moment; a reconnection that was cut short would hide a gap.
+        listener.eager_reconnect(false);
         listener.listen(CHANNEL).await?;
         Ok(Self(listener))
     }
 
-    /// Waits for the next news. After a lost connection the first news is [`News::Everything`].
+    /// Waits for the next news. A lost connection is an error: open another, and take it that anything has changed.
     pub async fn next(&mut self) -> Result<News, ControlError> {
-        Ok(self.0.try_recv().await?.map_or(News::Everything, |n| News::parse(n.payload())))
+        let news = self.0.try_recv().await?.ok_or(sqlx::Error::WorkerCrashed)?;
+        Ok(News::parse(news.payload()))
     }
 }
 

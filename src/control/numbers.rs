@@ -27,6 +27,13 @@ pub enum Assignment {
     Released,
 }
 
+impl Assignment {
+    /// Whether nothing is left to do for `tenant` to answer, or for nobody to.
+    pub fn settled_on(&self, tenant: Option<TenantId>) -> bool {
+        *self == tenant.map_or(Self::Released, Self::Active)
+    }
+}
+
 /// A number, its account and its assignment.
 #[derive(Debug, Clone)]
 pub struct NumberRow {

@@ -11,13 +11,11 @@ use std::time::Duration;
 
 use moka::ops::compute::Op;
 
+use super::outage::Outage;
 use super::{DirectoryError, Staleness};
 use crate::clock::Clock;
 
 const SHARDS: usize = 4096;
-/// After a failed load, how long stale entries are served without asking again.
-const RETRY: Duration = Duration::from_secs(1);
-
 struct Entry<V> {
     /// `None`: there is no such thing.
     value: Option<Arc<V>>,
@@ -37,19 +35,18 @@ pub(super) struct Cache<K, V> {
     hasher: RandomState,
     clock: Clock,
     keep: Staleness,
-    /// When control last failed to answer, in milliseconds of the clock; 0 for never.
-    failed_at_ms: AtomicU64,
+    outage: Arc<Outage>,
 }
 
 impl<K: Hash + Eq + Clone + Send + Sync + 'static, V: Send + Sync + 'static> Cache<K, V> {
-    pub(super) fn new(capacity: u64, clock: &Clock, keep: Staleness) -> Self {
+    pub(super) fn new(capacity: u64, clock: &Clock, keep: Staleness, outage: &Arc<Outage>) -> Self {
         Self {
             entries: moka::future::Cache::new(capacity),
             shards: (0..SHARDS).map(|_| AtomicU64::new(0)).collect(),
             hasher: RandomState::new(),
             clock: clock.clone(),
             keep,
-            failed_at_ms: AtomicU64::new(0),
+            outage: Arc::clone(outage),
         }
     }
 
@@ -59,31 +56,33 @@ impl<K: Hash + Eq + Clone + Send + Sync + 'static, V: Send + Sync + 'static> Cac
         F: FnOnce() -> Fut,
         Fut: Future<Output = Result<Option<V>, DirectoryError>>,
     {
-        if let Some(entry) = self.entries.get(key).await
-            && self.is_fresh(key, &entry)
-        {
-            return Ok(entry.value);
+        let cached = self.entries.get(key).await;
+        if let Some(entry) = cached.as_ref().filter(|entry| self.is_fresh(key, entry)) {
+            return Ok(entry.value.clone());
         }
+        let asked_at = match self.outage.may_ask() {
+            Ok(asked_at) => asked_at,
+            Err(away) => return self.stale(key, cached.as_ref()).ok_or(away).map(Some),
+        };
+        let was_away = self.outage.standing().is_some();
         let compute = self.entries.entry_by_ref(key).and_try_compute_with(|found| async {
             let found = found.map(moka::Entry::into_value);
-            if let Some(entry) = &found
-                && (self.is_fresh(key, entry) || (self.control_just_failed() && self.may_be_served_stale(key, entry)))
-            {
+            if found.as_ref().is_some_and(|entry| self.is_fresh(key, entry)) {
                 return Ok(Op::Nop);
             }
+            // Whoever was asking before us has found that control is away: we do not wait for that once more.
+            let known = if was_away { None } else { self.outage.standing() };
             let shard_count = self.shard(key).load(Ordering::Acquire);
-            match load().await {
+            let answer = match known {
+                Some(away) => Err(away),
+                None => load().await,
+            };
+            self.outage.note(asked_at, &answer);
+            match answer {
                 Ok(value) => {
-                    self.failed_at_ms.store(0, Ordering::Relaxed);
                     Ok(Op::Put(Entry { value: value.map(Arc::new), loaded_at: self.clock.elapsed(), shard_count }))
                 }
-                Err(error) => {
-                    self.note_failure();
-                    match found {
-                        Some(entry) if self.may_be_served_stale(key, &entry) => Ok(Op::Nop),
-                        _ => Err(error),
-                    }
-                }
+                Err(error) => self.stale(key, found.as_ref()).map(|_| Op::Nop).ok_or(error),
             }
         });
         Ok(compute.await?.into_entry().and_then(|entry| entry.into_value().value))
@@ -131,25 +130,14 @@ impl<K: Hash + Eq + Clone + Send + Sync + 'static, V: Send + Sync + 'static> Cac
         self.is_current(key, entry) && self.age(entry) < limit
     }
 
-    fn may_be_served_stale(&self, key: &K, entry: &Entry<V>) -> bool {
-        entry.value.is_some() && self.is_current(key, entry) && self.age(entry) < self.keep.window
+    /// What may be served while control is away.
+    fn stale(&self, key: &K, entry: Option<&Entry<V>>) -> Option<Arc<V>> {
+        let entry = entry.filter(|entry| self.is_current(key, entry) && self.age(entry) < self.keep.window)?;
+        entry.value.clone()
     }
 
     fn age(&self, entry: &Entry<V>) -> Duration {
         self.clock.elapsed().saturating_sub(entry.loaded_at)
-    }
-
-    fn now_ms(&self) -> u64 {
-        u64::try_from(self.clock.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
-
-    fn note_failure(&self) {
-        self.failed_at_ms.store(self.now_ms().max(1), Ordering::Relaxed);
-    }
-
-    fn control_just_failed(&self) -> bool {
-        let at = self.failed_at_ms.load(Ordering::Relaxed);
-        at != 0 && Duration::from_millis(self.now_ms().saturating_sub(at)) < RETRY
     }
 }
 
@@ -162,7 +150,7 @@ mod tests {
 
     fn cache() -> (Clock, Cache<String, u32>) {
         let clock = Clock::system();
-        (clock.clone(), Cache::new(100, &clock, Staleness::default()))
+        (clock.clone(), Cache::new(100, &clock, Staleness::default(), &Arc::new(Outage::new(&clock))))
     }
 
     fn away() -> DirectoryError {
@@ -184,15 +172,17 @@ mod tests {
         assert_eq!(get(&cache, Err(away())).await.unwrap(), Some(1));
         clock.turn_forward(Duration::from_secs(540));
         assert!(get(&cache, Err(away())).await.is_err());
+        clock.turn_forward(Duration::from_secs(1));
         assert_eq!(get(&cache, Ok(Some(2))).await.unwrap(), Some(2), "and comes back");
     }
 
     #[tokio::test]
     async fn an_announced_change_is_never_served_again() {
-        let (_, cache) = cache();
+        let (clock, cache) = cache();
         assert_eq!(get(&cache, Ok(Some(1))).await.unwrap(), Some(1));
         cache.invalidate(&"k".to_owned());
         assert!(get(&cache, Err(away())).await.is_err(), "fails closed");
+        clock.turn_forward(Duration::from_secs(1));
         assert_eq!(get(&cache, Ok(Some(2))).await.unwrap(), Some(2));
     }
 
@@ -203,6 +193,7 @@ mod tests {
         assert_eq!(get(&cache, Ok(Some(1))).await.unwrap(), None, "cached");
         clock.turn_forward(Duration::from_secs(31));
         assert!(get(&cache, Err(away())).await.is_err());
+        clock.turn_forward(Duration::from_secs(1));
         assert_eq!(get(&cache, Ok(Some(1))).await.unwrap(), Some(1));
     }
 
@@ -233,5 +224,37 @@ mod tests {
         let (a, b, c) = tokio::join!(one(), one(), one());
         assert!([a, b, c].iter().all(|v| v.as_ref().unwrap().as_deref() == Some(&1)));
         assert_eq!(loads.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test]
+    async fn while_control_is_away_one_question_a_second_is_asked() {
+        let (clock, cache) = cache();
+        assert_eq!(get(&cache, Ok(Some(1))).await.unwrap(), Some(1));
+        clock.turn_forward(Duration::from_secs(61));
+        let asked = AtomicUsize::new(0);
+        let ask = async |key: &str| {
+            let load = || async {
+                asked.fetch_add(1, Ordering::Relaxed);
+                Err(away())
+            };
+            cache.get(&key.to_owned(), load).await
+        };
+        for _ in 0..3 {
+            assert_eq!(ask("k").await.unwrap().as_deref(), Some(&1), "what is known is served");
+            assert!(ask("unknown").await.is_err());
+        }
+        assert_eq!(asked.load(Ordering::Relaxed), 1);
+        clock.turn_forward(Duration::from_secs(1));
+        assert!(ask("unknown").await.is_err());
+        assert_eq!(ask("k").await.unwrap().as_deref(), Some(&1));
+        assert_eq!(asked.load(Ordering::Relaxed), 2);
+    }
+
+    #[tokio::test]
+    async fn one_tenants_broken_secret_is_no_outage() {
+        let (_, cache) = cache();
+        let broken = DirectoryError::Vault { what: "tenant 1".into(), error: crate::vault::VaultError::UnknownKey };
+        assert!(get(&cache, Err(broken)).await.is_err());
+        assert_eq!(get(&cache, Ok(Some(1))).await.unwrap(), Some(1), "asked at once");
     }
 }

@@ -12,6 +12,7 @@
 //! the control database is away: that is failing closed.
 
 mod cache;
+mod outage;
 mod watch;
 
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use crate::phone::Number;
 use crate::vault::{MasterRing, Scope, Secret, VaultError};
 
 use cache::Cache;
+use outage::Outage;
 pub use watch::watch;
 
 /// Why the directory has no answer.
@@ -122,19 +124,22 @@ pub struct Directory {
     accounts: Cache<AccountSid, Account>,
     keys: Cache<String, VerifyingKey>,
     sentence: Cache<(), String>,
+    outage: Arc<Outage>,
 }
 
 impl Directory {
     /// An empty directory over a control database, opening secrets with `ring`.
     pub fn new(control: Control, ring: MasterRing, clock: &Clock, keep: Staleness) -> Self {
+        let outage = Arc::new(Outage::new(clock));
         Self {
             control,
             ring,
-            tenants: Cache::new(100_000, clock, keep),
-            numbers: Cache::new(200_000, clock, keep),
-            accounts: Cache::new(10_000, clock, keep),
-            keys: Cache::new(100, clock, keep),
-            sentence: Cache::new(1, clock, keep),
+            tenants: Cache::new(100_000, clock, keep, &outage),
+            numbers: Cache::new(200_000, clock, keep, &outage),
+            accounts: Cache::new(10_000, clock, keep, &outage),
+            keys: Cache::new(100, clock, keep, &outage),
+            sentence: Cache::new(1, clock, keep, &outage),
+            outage,
         }
     }
 

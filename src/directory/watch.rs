@@ -35,6 +35,7 @@ async fn listen(
     first: &mut Option<oneshot::Sender<()>>,
 ) -> Result<(), ControlError> {
     let mut listener = Listener::open(listening).await?;
+    directory.outage.over();
     // Whatever changed while nobody listened was not announced to us.
     directory.apply(&News::Everything);
     if let Some(first) = first.take() {

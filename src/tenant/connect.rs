@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use deadpool::managed::{self, Metrics, RecycleError, RecycleResult};
 use deadpool_postgres::{ClientWrapper, ManagerConfig, RecyclingMethod};
@@ -35,6 +36,8 @@ pub enum OpenError {
 impl From<tokio_postgres::Error> for OpenError {
     fn from(error: tokio_postgres::Error) -> Self {
         match error.code() {
+            // Starting, stopping, or ended by an operator: it is the cluster that is away, not the tenant that is refused.
+            Some(code) if code.code().starts_with("57P") => Self::Unreachable(format!("SQLSTATE {}", code.code())),
             Some(code) => Self::Postgres(code.clone()),
             None => Self::Unreachable(error.to_string()),
         }
@@ -81,12 +84,15 @@ pub(super) struct Connection {
     _permit: Permit,
 }
 
+/// While a connection waits for a permit, how often idle ones are looked for that could give theirs back.
+const LOOK_FOR_ROOM: Duration = Duration::from_millis(20);
+
 /// What a process needs to open connections to one tenant.
 pub(super) struct Manager {
     route: Arc<Route>,
     inner: deadpool_postgres::Manager,
     budgets: Arc<Budgets>,
-    /// Closes one idle connection of another tenant on the same cluster, when the budget is spent.
+    /// Closes one idle connection on the same cluster, when the budget is spent.
     make_room: Box<dyn Fn() + Send + Sync>,
 }
 
@@ -124,8 +130,16 @@ impl Manager {
         if let Some(permit) = self.budgets.try_permit(cluster, total) {
             return Ok(permit);
         }
-        (self.make_room)();
-        self.budgets.permit(cluster, total).await.ok_or(OpenError::Busy)
+        // Connections become idle while we wait, so room is looked for again and again; our place in the queue stays.
+        let mut waiting = std::pin::pin!(self.budgets.permit(cluster, total));
+        let mut look = tokio::time::interval(LOOK_FOR_ROOM);
+        loop {
+            tokio::select! {
+                biased;
+                permit = &mut waiting => return permit.ok_or(OpenError::Busy),
+                _ = look.tick() => (self.make_room)(),
+            }
+        }
     }
 
     /// User, database, path, tenant and epoch, in the connection's first round trip.

@@ -101,10 +101,10 @@ impl Pools {
     }
 
     fn make(&self, route: &Arc<Route>) -> Result<TenantPool, OpenError> {
-        let (me, cluster, tenant) = (self.me.clone(), route.cluster, route.tenant);
+        let (me, cluster) = (self.me.clone(), route.cluster);
         let make_room = Box::new(move || {
             if let Some(pools) = me.upgrade() {
-                pools.close_one_idle(cluster, tenant);
+                pools.close_one_idle(cluster);
             }
         });
         let manager = Manager::new(Arc::clone(route), &self.instance, Arc::clone(&self.budgets), make_room)?;
@@ -118,12 +118,10 @@ impl Pools {
         Ok(TenantPool { route: Arc::clone(route), pool })
     }
 
-    /// Gives back the permit of the connection that has been idle longest, of any tenant but `wanting`.
-    fn close_one_idle(&self, cluster: ClusterId, wanting: TenantId) {
-        let pools: Vec<_> = {
-            let all = self.read();
-            all.values().filter(|p| p.route.cluster == cluster && p.route.tenant != wanting).cloned().collect()
-        };
+    /// Gives back the permit of the connection that has been idle longest, of whichever tenant: the one that asks may
+    /// itself have had a connection returned since it began to wait for another.
+    fn close_one_idle(&self, cluster: ClusterId) {
+        let pools: Vec<_> = self.read().values().filter(|p| p.route.cluster == cluster).cloned().collect();
         let mut oldest = None;
         for pool in &pools {
             pool.close_idle(|idle| {

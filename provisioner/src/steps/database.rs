@@ -14,7 +14,7 @@ pub(crate) async fn ensure_database(with: &Provisioner, cluster: &Cluster, tenan
     if is_shared(tenant) {
         return Ok(());
     }
-    let db = AdminDb::open(with, cluster, MAINTENANCE_DATABASE).await?;
+    let db = AdminDb::open_for(with, cluster, MAINTENANCE_DATABASE, tenant).await?;
     clone_template(&db, &with.installation.prefix, &tenant.database).await?;
     let group = with.installation.prefix.tenant(tenant.id, "rw");
     db.run(&format!("grant connect on database {} to {}", ident(&tenant.database), ident(&group))).await?;

@@ -19,7 +19,7 @@ pub(crate) struct Mirror<'p> {
 impl<'p> Mirror<'p> {
     /// Connects.
     pub(crate) async fn open(with: &'p Provisioner, cluster: &Cluster, tenant: Tenant) -> Result<Self> {
-        let db = AdminDb::open(with, cluster, &tenant.database).await?;
+        let db = AdminDb::open_for(with, cluster, &tenant.database, &tenant).await?;
         Ok(Self { with, tenant, db })
     }
 

@@ -26,7 +26,7 @@ pub(crate) async fn ensure_roles(
 ) -> Result<()> {
     let prefix = &with.installation.prefix;
     let [owner, group] = ["owner", "rw"].map(|what| prefix.tenant(tenant.id, what));
-    let mut db = AdminDb::open(with, cluster, MAINTENANCE_DATABASE).await?;
+    let mut db = AdminDb::open_for(with, cluster, MAINTENANCE_DATABASE, tenant).await?;
     let mut sql = String::new();
     for role in [&owner, &group] {
         if !db.exists("select 1 from pg_roles where rolname = $1", role).await? {
@@ -89,20 +89,12 @@ pub(crate) fn expected_settings(schema: &str) -> Vec<String> {
 
 /// Shuts a tenant out: no login works, no session is left. Acknowledged writes are all there when this returns.
 pub(crate) async fn fence(with: &Provisioner, cluster: &Cluster, tenant: &Tenant) -> Result<()> {
-    let db = AdminDb::open(with, cluster, MAINTENANCE_DATABASE).await?;
+    let db = AdminDb::open_for(with, cluster, MAINTENANCE_DATABASE, tenant).await?;
     let logins: Vec<String> = ["a", "b"].map(|turn| with.installation.prefix.tenant(tenant.id, turn)).into();
     for login in &logins {
         if db.exists("select 1 from pg_roles where rolname = $1", login).await? {
             db.run(&format!("alter role {} nologin", ident(login))).await?;
         }
     }
-    let sql = "select count(pg_terminate_backend(pid)) from pg_stat_activity where usename = any($1)";
-    for _ in 0..200 {
-        let left: i64 = db.query(sql, &[&logins]).await?.first().map_or(0, |row| row.get(0));
-        if left == 0 {
-            return Ok(());
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(25)).await;
-    }
-    Err(Error::Unavailable(format!("sessions of tenant {} did not end; run the command again", tenant.id)))
+    db.end_sessions("usename = any($1)", &[&logins]).await
 }

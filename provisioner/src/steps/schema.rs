@@ -69,7 +69,7 @@ pub(crate) async fn ensure_schema(
     epoch: i32,
     now: &str,
 ) -> Result<()> {
-    let mut db = AdminDb::open(with, cluster, &tenant.database).await?;
+    let mut db = AdminDb::open_for(with, cluster, &tenant.database, tenant).await?;
     if db.exists("select 1 from pg_namespace where nspname = $1", &tenant.schema).await? {
         return Ok(());
     }
@@ -86,7 +86,7 @@ pub(crate) async fn ensure_schema(
 
 /// Puts the rights of a tenant's logins back to what they must be.
 pub(crate) async fn ensure_grants(with: &Provisioner, cluster: &Cluster, tenant: &Tenant) -> Result<()> {
-    let mut db = AdminDb::open(with, cluster, &tenant.database).await?;
+    let mut db = AdminDb::open_for(with, cluster, &tenant.database, tenant).await?;
     if !db.exists("select 1 from pg_namespace where nspname = $1", &tenant.schema).await? {
         return Err(Error::Conflict(format!("tenant {} has no schema: it must be restored from a backup", tenant.id)));
     }

@@ -4,6 +4,7 @@
 mod clusters;
 pub(crate) mod forge;
 mod official;
+pub(crate) mod counting_proxy;
 mod process;
 mod proxy;
 mod raw;
@@ -11,7 +12,6 @@ mod service;
 mod twilio;
 mod world;
 
-#[expect(unused_imports, reason = "not every situation needs every fixture")]
 pub(crate) use {
     official::Official,
     process::{Ran, Server, run, signal, strowgerctl},

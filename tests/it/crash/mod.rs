@@ -1,0 +1,178 @@
+//! The shipped `strowgerctl` is killed with SIGKILL at every statement that it sends to Postgres, control database and
+//! clusters alike, before, while and after Postgres carries it out. The same command, run again, makes it whole.
+//!
+//! What a statement is, is said in [`crate::support::counting_proxy`]. Nothing in an unkilled run depends on time, so it
+//! always sends the same number.
+
+mod catalog;
+mod number;
+mod tapped;
+
+use std::sync::Arc;
+
+use provisioner::tenants;
+use serde_json::{Value, json};
+use strowger::control::clusters::Isolation;
+use strowger::id::TenantId;
+use tokio_postgres::error::SqlState;
+
+use crate::support::counting_proxy::Moment;
+use crate::support::{World, connect, world};
+use catalog::Catalog;
+use tapped::{Tapped, deaths, in_lanes};
+
+pub(crate) fn id_of(tenant: &Value) -> TenantId {
+    i32::try_from(tenant["customer_id"].as_i64().unwrap()).unwrap().try_into().unwrap()
+}
+
+/// The tenant's login works, lands in its own schema, and may write there.
+async fn is_served(w: &World, tenant: &Value) {
+    let db = w.as_tenant(id_of(tenant)).await;
+    let sql = "select current_user::text, current_schema()::text, tenant_id from identity";
+    let row = db.query_one(sql, &[]).await.unwrap();
+    assert_eq!(json!(row.get::<_, String>(0)), tenant["login_role"]);
+    assert_eq!(json!(row.get::<_, String>(1)), tenant["schema"]);
+    assert_eq!(json!(row.get::<_, i32>(2)), tenant["customer_id"]);
+    db.execute("insert into memories (user_id, content) values ('+18005550199', 'x')", &[]).await.unwrap();
+}
+
+/// Turns red when a step is not idempotent, when a step is left out after a crash, or when something is made that the
+/// control database does not know: for instance when `ensure_database` does not look for what is there, or when
+/// `finish_create` goes by the job and not by the tenant's state.
+async fn create_killed_everywhere(w: &Arc<World>, isolation: Isolation, lane: Moment) {
+    let tapped = Tapped::new(w).await;
+    let before = Catalog::read(w).await;
+    let kind = isolation.as_str();
+    let create = |name: &str| ["tenant", "create", "--name", name, "--isolation", kind].map(str::to_owned);
+    let run = async |name: &str| tapped.run(&create(name).each_ref().map(String::as_str)).await;
+    let (_, statements) = run("first").await;
+    let mut names = vec!["first".to_owned()];
+    for (at, moment) in deaths(statements, lane) {
+        let name = format!("{moment:?} {at}");
+        tapped.kill(at, moment, &create(&name).each_ref().map(String::as_str)).await;
+        let (tenant, _) = run(&name).await;
+        assert_eq!(tenant["state"], "active", "{name}");
+        assert_eq!(json!(w.tenant(&name, isolation).await), tenant, "{name}: the same once more");
+        is_served(w, &tenant).await;
+        names.push(name);
+    }
+    let (_, again) = run("last").await;
+    names.push("last".to_owned());
+    println!(
+        "tenant create ({kind}): killed at each of {statements} statements ({lane:?}); an unkilled run sends {again}"
+    );
+    assert_eq!(again, statements);
+    before.holds_exactly(w, &names).await;
+}
+
+#[test]
+fn killed_create_of_a_schema_is_made_whole() {
+    in_lanes(async |w, lane| create_killed_everywhere(&w, Isolation::Schema, lane).await);
+}
+
+#[test]
+fn killed_create_of_a_database_is_made_whole() {
+    in_lanes(async |w, lane| create_killed_everywhere(&w, Isolation::Database, lane).await);
+}
+
+/// A killed command's last statement may run on in Postgres while the next command is at work: it is ended first.
+///
+/// Turns red without `end_sessions` in `AdminDb::open_for`: both would make the database, and the second fail.
+#[test]
+fn the_last_statement_of_a_killed_create_is_not_raced() {
+    world(async |w| {
+        let tapped = Tapped::new(&w).await;
+        let before = Catalog::read(&w).await;
+        let create = ["tenant", "create", "--name", "One", "--isolation", "database"];
+        let (blocking, watching) =
+            (w.superuser("dedicated", "postgres").await, w.superuser("dedicated", "postgres").await);
+        blocking.batch_execute("begin; lock table pg_database in share row exclusive mode").await.unwrap();
+        let making = async |other_than: i32| loop {
+            let sql = "select pid from pg_stat_activity where usename = $1 and pid <> $2 and query ~ '^create database'
+                       and wait_event_type = 'Lock'";
+            let admin = w.prefix.name("admin_a");
+            if let Some(row) = watching.query_opt(sql, &[&admin, &other_than]).await.unwrap() {
+                return row.get::<_, i32>(0);
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        };
+        let mut killed = tapped.spawn(&create);
+        let orphan = making(0).await;
+        killed.kill().await.unwrap();
+        let again = tapped.spawn(&create);
+        making(orphan).await;
+        blocking.batch_execute("rollback").await.unwrap();
+        let ended = again.wait_with_output().await.unwrap();
+        assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+        before.holds_exactly(&w, &["One".to_owned()]).await;
+    });
+}
+
+#[test]
+fn what_a_killed_create_began_a_worker_finishes() {
+    world(async |w| {
+        let tapped = Tapped::new(&w).await;
+        let before = Catalog::read(&w).await;
+        let mut names = Vec::new();
+        for isolation in ["schema", "database"] {
+            let create = ["tenant", "create", "--isolation", isolation, "--name"];
+            let named =
+                |name: &str| [&create[..], &[name]].concat().iter().map(ToString::to_string).collect::<Vec<_>>();
+            let measured = format!("{isolation} whole");
+            let args = named(&measured);
+            let (_, statements) = tapped.run(&args.iter().map(String::as_str).collect::<Vec<_>>()).await;
+            names.push(measured);
+            for at in (3..=statements).step_by(6) {
+                let name = format!("{isolation} {at}");
+                let args = named(&name);
+                tapped.kill(at, Moment::Unsent, &args.iter().map(String::as_str).collect::<Vec<_>>()).await;
+                names.push(name);
+            }
+        }
+        let mut worker = tapped.spawn(&["worker"]);
+        let control = w.superuser("control", &w.prefix.name("control")).await;
+        loop {
+            let sql = "select count(*) from jobs where state = 'queued'";
+            if control.query_one(sql, &[]).await.unwrap().get::<_, i64>(0) == 0 {
+                break;
+            }
+            assert!(worker.try_wait().unwrap().is_none(), "the worker ended");
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        worker.kill().await.unwrap();
+        // Those that were killed before they were reserved left nothing.
+        let made = w.ctl(&["tenant", "list"]).json();
+        let made: Vec<String> =
+            made.as_array().unwrap().iter().map(|t| t["name"].as_str().unwrap().to_owned()).collect();
+        assert!(made.iter().all(|name| names.contains(name)) && made.len() > 8, "{made:?}");
+        before.holds_exactly(&w, &made).await;
+    });
+}
+
+/// Turns red when the fence is left out after the state says suspended: the second run would find nothing to do.
+#[test]
+fn killed_suspend_is_finished_when_run_again() {
+    in_lanes(async |w, lane| {
+        let tapped = Tapped::new(&w).await;
+        let id = w.tenant("One", Isolation::Schema).await.id;
+        let text = id.to_string();
+        let suspend = ["tenant", "suspend", &text];
+        let resume = async || tenants::resume(&w.with, id, "").await.unwrap();
+        let (_, statements) = tapped.run(&suspend).await;
+        for (at, moment) in deaths(statements, lane) {
+            resume().await;
+            let url = tenants::connection(&w.with, id).await.unwrap();
+            let session = w.as_tenant(id).await;
+            tapped.kill(at, moment, &suspend).await;
+            let (tenant, _) = tapped.run(&suspend).await;
+            assert_eq!(tenant["state"], "suspended");
+            assert!(session.query("select 1", &[]).await.is_err(), "{moment:?} {at}: a session is left");
+            let refused = connect(&url).await.expect_err("no login works");
+            assert_eq!(refused.code().map(SqlState::code), Some("28000"), "{moment:?} {at}");
+        }
+        resume().await;
+        let (_, again) = tapped.run(&suspend).await;
+        println!("tenant suspend: killed at each of {statements} statements ({lane:?}); an unkilled run sends {again}");
+        assert_eq!(again, statements);
+    });
+}

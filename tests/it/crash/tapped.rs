@@ -1,0 +1,83 @@
+//! A `strowgerctl` all of whose statements to Postgres are counted, and that can be killed at any of them.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::Arc;
+
+use serde_json::Value;
+use tokio::process::{Child, Command};
+
+use crate::support::counting_proxy::{Moment, Tap};
+use crate::support::{World, strowgerctl, world};
+
+/// Where a command of so many statements is killed.
+///
+/// Everywhere before a statement and everywhere in the middle of one. After a statement means before the next one, as far as
+/// Postgres can tell, so only the last one is waited for.
+pub(super) fn deaths(statements: usize, lane: Moment) -> impl Iterator<Item = (usize, Moment)> {
+    let last = (lane == Moment::Unsent).then_some((statements, Moment::Unanswered));
+    (1..=statements).map(move |at| (at, lane)).chain(last)
+}
+
+/// Both halves of a sweep, side by side, each in a world of its own.
+pub(super) fn in_lanes<F: Future<Output = ()>>(situation: impl Fn(Arc<World>, Moment) -> F + Sync) {
+    std::thread::scope(|scope| {
+        for lane in [Moment::Unsent, Moment::UnderWay] {
+            let situation = &situation;
+            scope.spawn(move || world(|w| situation(w, lane)));
+        }
+    });
+}
+
+/// `strowgerctl` in a world whose control database and clusters are reached through proxies.
+pub(super) struct Tapped {
+    tap: Tap,
+    config: PathBuf,
+}
+
+impl Tapped {
+    pub(super) async fn new(world: &World) -> Self {
+        let tap = Tap::default();
+        let control = world.superuser("control", &world.prefix.name("control")).await;
+        for row in control.query("select name, port from clusters", &[]).await.unwrap() {
+            let (name, port): (String, i32) = (row.get(0), row.get(1));
+            let port = tap.before(([127, 0, 0, 1], u16::try_from(port).unwrap()).into()).await;
+            let sql = "update clusters set port = $2 where name = $1";
+            control.execute(sql, &[&name, &i32::from(port)]).await.unwrap();
+        }
+        let real: tokio_postgres::Config = world.urls.provisioner.parse().unwrap();
+        let real = real.get_ports()[0];
+        let port = tap.before(([127, 0, 0, 1], real).into()).await;
+        let text = std::fs::read_to_string(world.dir.join("strowgerctl.toml")).unwrap();
+        let config = world.dir.join("strowgerctl-tapped.toml");
+        std::fs::write(&config, text.replace(&format!(":{real}/"), &format!(":{port}/"))).unwrap();
+        Self { tap, config }
+    }
+
+    pub(super) fn spawn(&self, args: &[&str]) -> Child {
+        let mut command = Command::new(strowgerctl());
+        command.arg("--config").arg(&self.config).args(["--output", "json"]).args(args);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        command.spawn().unwrap()
+    }
+
+    /// Runs a command to its end, which must be a good one: its result, and how many statements it sent.
+    pub(super) async fn run(&self, args: &[&str]) -> (Value, usize) {
+        self.tap.arm(None);
+        let ended = self.spawn(args).wait_with_output().await.unwrap();
+        assert!(ended.status.success(), "{args:?}: {}", String::from_utf8_lossy(&ended.stderr));
+        (serde_json::from_slice(&ended.stdout).unwrap(), self.tap.seen())
+    }
+
+    /// Runs a command and kills it at one statement, which it must reach.
+    pub(super) async fn kill(&self, at: usize, moment: Moment, args: &[&str]) {
+        self.tap.arm(Some((at, moment)));
+        let mut child = self.spawn(args);
+        tokio::select! {
+            () = self.tap.sprung() => {}
+            ended = child.wait() => panic!("{args:?} ended with {ended:?} before statement {at}"),
+        }
+        child.kill().await.unwrap();
+        self.tap.arm(None);
+    }
+}
