@@ -89,9 +89,8 @@ pub async fn init(
     if row(&super_db, "select 1 from pg_database where datname = $1", &database).await?.is_none() {
         run(&super_db, &format!("create database {} owner {}", ident(&database), ident(&owner))).await?;
     }
-    for closed in [database.as_str(), "postgres", "template1"] {
-        run(&super_db, &format!("revoke all on database {} from public", ident(closed))).await?;
-    }
+    shut_out_public(&super_db, None).await?;
+    run(&super_db, &format!("revoke all on database {} from public", ident(&database))).await?;
     run(&super_db, &format!("grant connect on database {} to {}", ident(&database), ident(&server))).await?;
 
     let mut owner_db = admin_db::connect(
@@ -202,16 +201,7 @@ pub async fn add_cluster(with: &Provisioner, at: &Superuser, spec: &ClusterSpec<
         &format!("grant {admin} to {}; grant pg_signal_backend to {admin}", ident(&login), admin = ident(&admin)),
     )
     .await?;
-    for closed in ["postgres", "template1"] {
-        run(
-            &super_db,
-            &format!(
-                "revoke all on database {closed} from public; grant connect on database {closed} to {}",
-                ident(&admin)
-            ),
-        )
-        .await?;
-    }
+    shut_out_public(&super_db, Some(&admin)).await?;
     make_template(at, &super_db, prefix).await?;
 
     let admin_key = with.platform_key(Ring::Admin).await?;
@@ -313,6 +303,18 @@ async fn make_template(at: &Superuser, super_db: &Client, prefix: &Prefix) -> Re
     .await?;
     drop(db);
     run(super_db, &format!("alter database {} with allow_connections false", ident(&template))).await
+}
+
+/// Closes the databases that every server has. One at a time: of two concurrent changes of their rights one would fail.
+async fn shut_out_public(db: &Client, admin: Option<&str>) -> Result<()> {
+    let mut sql = "begin; select pg_advisory_xact_lock(7305);".to_owned();
+    for database in ["postgres", "template1"] {
+        sql.push_str(&format!("revoke all on database {database} from public;"));
+        if let Some(admin) = admin {
+            sql.push_str(&format!("grant connect on database {database} to {};", ident(admin)));
+        }
+    }
+    run(db, &(sql + "commit")).await
 }
 
 async fn ensure_login(db: &Client, role: &str, attributes: &str, password: &Secret) -> Result<()> {
