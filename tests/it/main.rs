@@ -5,4 +5,5 @@ mod support;
 
 mod architecture;
 mod compile_fail;
+mod isolation;
 mod provisioning;
