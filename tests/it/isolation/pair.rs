@@ -1,6 +1,7 @@
 //! Tenant A, whose login is in the wrong hands, and tenant B, whom it reaches for.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use strowger::control::clusters::Isolation;
 use strowger::control::tenants::Tenant;
@@ -80,11 +81,23 @@ impl Pair {
         if !alone {
             self.db.batch_execute("begin").await.unwrap();
         }
-        let done = self.db.batch_execute(sql).await;
+        let done = self.run(sql).await;
         if !alone {
             self.db.batch_execute("rollback").await.unwrap();
         }
         done.err().map(|error| error.code().map_or_else(|| error.to_string(), |code| code.code().to_owned()))
+    }
+
+    async fn run(&self, sql: &str) -> Result<(), tokio_postgres::Error> {
+        if sql.ends_with("to stdout") {
+            return self.db.copy_out(sql).await.map(drop);
+        }
+        if !sql.ends_with("from stdin") {
+            return self.db.batch_execute(sql).await;
+        }
+        // A server that asks for the data has not refused; the session is left to its fate.
+        let db = self.world.as_tenant(self.a.id).await;
+        tokio::time::timeout(Duration::from_secs(2), db.batch_execute(sql)).await.unwrap_or(Ok(()))
     }
 
     /// The control after each refusal: the same connection still reads A's own memory, and no other.
