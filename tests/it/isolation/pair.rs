@@ -95,9 +95,14 @@ impl Pair {
         if !sql.ends_with("from stdin") {
             return self.db.batch_execute(sql).await;
         }
-        // A server that asks for the data has not refused; the session is left to its fate.
-        let db = self.world.as_tenant(self.a.id).await;
-        tokio::time::timeout(Duration::from_secs(2), db.batch_execute(sql)).await.unwrap_or(Ok(()))
+        // A server that asks for the data has not refused. Dropping both halves closes the session, data or no data.
+        let url = provisioner::tenants::connection(&self.world.with, self.a.id).await.unwrap();
+        let (db, session) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
+        tokio::select! {
+            done = db.batch_execute(sql) => done,
+            _ = session => Ok(()),
+            () = tokio::time::sleep(Duration::from_secs(2)) => Ok(()),
+        }
     }
 
     /// The control after each refusal: the same connection still reads A's own memory, and no other.
