@@ -23,8 +23,9 @@ async fn tenants(w: &Arc<World>) -> [Tenant; 3] {
     [w.tenant("A", Schema).await, w.tenant("C", Database).await, w.tenant("D", Database).await]
 }
 
-/// Turned red by `grant all on database {} to public` for the revoke in bootstrap.rs, clone_template (42501), by leaving out
-/// `allow_connections false` in make_template (55000), and by giving logins of all tenants one password (28P01).
+/// Turned red by `grant all on database {} to public` for the revoke in `clone_template`, or by leaving "postgres"
+/// out of `shut_out_public` (42501), and by leaving the last statement out of `make_template` (55000). No line of ours stands
+/// behind 28P01: the other cluster has no such role.
 #[test]
 fn a_login_enters_its_own_database_and_no_other() {
     world(async |w| {

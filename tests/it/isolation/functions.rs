@@ -35,7 +35,7 @@ pg_stop_making_pinned_objects pg_tablespace_location pg_terminate_backend pg_tim
 pg_trigger_depth pg_typeof txid_current txid_current_if_assigned txid_current_snapshot
 ";
 
-/// Turned red by leaving a name out of CLOSED_FUNCTIONS in bootstrap.rs.
+/// Turned red by leaving a name out of `CLOSED_FUNCTIONS` in bootstrap.rs.
 #[test]
 fn every_function_left_to_public_was_looked_at() {
     world(async |w| {

@@ -119,7 +119,7 @@ pub(super) const SUPERUSER: &[Row] = &[
     anywhere("select pg_import_system_collations('pg_catalog')"),
     anywhere("create subscription x connection 'host=127.0.0.1' publication y").alone(),
     anywhere("create event trigger x on ddl_command_end execute function pg_catalog.pg_notify()"),
-    anywhere("create tablespace x location '/tmp'").alone(),
+    anywhere("create tablespace x location 'x'").alone(),
     anywhere("create publication x for all tables"),
     anywhere("create foreign data wrapper x"),
     anywhere("create cast (text as integer) with inout"),

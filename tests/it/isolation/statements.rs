@@ -1,4 +1,6 @@
-//! The statements that a tenant's login is refused, by what refuses them. Those about the whole server are in [`super::server`].
+//! The statements that a tenant's login is refused, by what refuses them. Three cannot be turned red by a change of ours: a
+//! table of another database (0A000), renaming oneself (0A000), and `prepare transaction` (55000, a setting of the server).
+//! Those about the whole server are in [`super::server`].
 
 use super::server::{FUNCTIONS, SUPERUSER};
 
