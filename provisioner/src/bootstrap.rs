@@ -248,20 +248,22 @@ async fn prepare_shared(with: &Provisioner, cluster: &Cluster) -> Result<()> {
 
 /// Settings without which callers' words could reach a server log, and the cluster that must stay apart.
 async fn refuse_unfit(db: &Client, prefix: &Prefix) -> Result<()> {
-    const NEEDED: [(&str, &str); 6] = [
+    const NEEDED: [(&str, &str); 7] = [
         ("log_error_verbosity", "terse"),
         ("log_min_error_statement", "panic"),
         ("log_statement", "none"),
         ("log_min_duration_statement", "-1"),
         ("log_min_duration_sample", "-1"),
         ("password_encryption", "scram-sha-256"),
+        // A prepared transaction outlives its session and the worker's limit on the age of tenants' transactions.
+        ("max_prepared_transactions", "0"),
     ];
     for (name, needed) in NEEDED {
         let found: String = row(db, "select setting from pg_settings where name = $1", name)
             .await?
             .map_or_else(String::new, |row| row.get(0));
         if found != needed {
-            let fix = format!("alter system set {name} = '{needed}'; select pg_reload_conf();");
+            let fix = format!("alter system set {name} = '{needed}'; select pg_reload_conf(); (or restart it)");
             return Err(Error::Conflict(format!("this server has {name} = {found}. Run as superuser: {fix}")));
         }
     }
@@ -269,15 +271,35 @@ async fn refuse_unfit(db: &Client, prefix: &Prefix) -> Result<()> {
         let why = "the control database has a cluster of its own: a tenant's login could exhaust the server it shares";
         return Err(Error::Conflict(why.into()));
     }
+    // `shut_out_public` closes these two.
+    let open = "select datname::text from pg_database where datallowconn and datname not in ('postgres', 'template1')
+                and has_database_privilege('public', oid, 'connect, temporary') limit 1";
+    if let Some(row) = db.query_opt(open, &[]).await.map_err(Error::postgres("inspect the server"))? {
+        let name = ident(row.get(0));
+        let fix = format!("revoke all on database {name} from public; (first grant connect to those who need it)");
+        return Err(Error::Conflict(format!(
+            "every login can connect to database {name} here. Run as superuser: {fix}"
+        )));
+    }
     Ok(())
 }
+
+/// Functions of `pg_catalog` that no tenant's login may call (a regular expression over their names): with them one tenant
+/// could lock, signal or store for another, or watch what goes on beside it. All that a server offers to everybody else
+/// stands in tests/it/isolation/functions.rs, and a function that a new Postgres brings fails the test until it is judged.
+const CLOSED_FUNCTIONS: &str = "advisory|^lo_|^pg_stat_get_|^(loread|lowrite|pg_notify|pg_logical_emit_message|pg_export_snapshot\
+    |pg_listening_channels|pg_notification_queue_usage|pg_lock_status|pg_blocking_pids|pg_safe_snapshot_blocking_pids\
+    |pg_isolation_test_session_is_blocked|pg_prepared_xact|pg_get_replication_slots|pg_relation_size|pg_table_size\
+    |pg_indexes_size|pg_total_relation_size|pg_database_size|pg_tablespace_size|pg_tablespace_databases|pg_control_.*\
+    |pg_current_wal_.*|pg_last_.*|pg_get_multixact_members|pg_xact_.*|txid_status)$";
 
 /// The database that every tenant database is cloned from: what one tenant could use to watch, lock or talk to another is
 /// taken from PUBLIC. Only a superuser can do that, and a clone keeps it.
 async fn make_template(at: &Superuser, super_db: &Client, prefix: &Prefix) -> Result<()> {
     let (template, admin) = (prefix.name("template"), prefix.name("admin"));
     if row(super_db, "select 1 from pg_database where datname = $1", &template).await?.is_none() {
-        run(super_db, &format!("create database {} owner {}", ident(&template), ident(&admin))).await?;
+        let create = format!("create database {} owner {} allow_connections false", ident(&template), ident(&admin));
+        run(super_db, &create).await?;
     }
     run(super_db, &format!("revoke all on database {} from public", ident(&template))).await?;
     run(super_db, &format!("alter database {} with allow_connections true is_template true", ident(&template))).await?;
@@ -287,15 +309,12 @@ async fn make_template(at: &Superuser, super_db: &Client, prefix: &Prefix) -> Re
         &db,
         &format!(
             "do $$ declare f regprocedure; begin
-               for f in select oid from pg_proc where pronamespace = 'pg_catalog'::regnamespace
-                 and (proname ~ 'advisory' or proname ~ '^lo_' or proname ~ '^pg_stat_get_' or proname in
-                      ('loread', 'lowrite', 'pg_notify', 'pg_logical_emit_message', 'pg_export_snapshot', 'pg_relation_size',
-                       'pg_table_size', 'pg_indexes_size', 'pg_total_relation_size', 'pg_lock_status',
-                       'pg_listening_channels', 'pg_notification_queue_usage'))
+               for f in select oid from pg_proc where pronamespace = 'pg_catalog'::regnamespace and proname ~ {}
                loop
                  execute format('revoke execute on function %s from public', f);
                  execute format('grant execute on function %s to %I', f, {});
                end loop; end $$",
+            literal(CLOSED_FUNCTIONS),
             literal(&admin)
         ),
     )

@@ -1,5 +1,5 @@
 //! Situations, each on a real Postgres with an installation of its own. `./test` starts the clusters they share.
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc, reason = "a test that fails panics")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that fails panics")]
 
 mod support;
 
@@ -10,6 +10,7 @@ mod crash;
 mod embedded;
 mod failures;
 mod handover;
+mod isolation;
 mod malformed;
 mod memories;
 mod provisioning;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use provisioner::bootstrap::{self, ClusterSpec, ControlUrls};
 use provisioner::tenants::{self, NewTenant};
-use provisioner::{Provisioner, credentials, numbers};
+use provisioner::{Provisioner, credentials, numbers, settings};
 use strowger::auth::Scope;
 use strowger::control::Actor;
 use strowger::control::clusters::Isolation;
@@ -77,21 +77,9 @@ impl World {
             bootstrap::add_cluster(&with, &clusters::superuser(name), &spec).await.unwrap();
         }
         let world = Self { prefix, with: Arc::new(with), urls, server_ring, dir };
-        world.write_configuration("strowger.toml", &world.urls.server);
-        let (server, admin) = (world.dir.join("server.ring"), world.dir.join("admin.ring"));
-        let text = format!(
-            "control-url = \"{}\"\nserver-key-ring = {server:?}\nadmin-key-ring = {admin:?}\n",
-            world.urls.provisioner
-        );
-        std::fs::write(world.dir.join("strowgerctl.toml"), text).unwrap();
+        settings::write(&world.dir, &world.urls, &world.dir.join("server.ring"), &world.dir.join("admin.ring"))
+            .unwrap();
         world
-    }
-
-    fn write_configuration(&self, file: &str, control_url: &str) -> PathBuf {
-        let path = self.dir.join(file);
-        let text = format!("control-url = \"{control_url}\"\nkey-ring = {:?}\n", self.dir.join("server.ring"));
-        std::fs::write(&path, text).unwrap();
-        path
     }
 
     /// A real server process.
@@ -106,8 +94,10 @@ impl World {
 
     /// A real server process that reaches the control database under another address.
     pub(crate) fn server_at(&self, control_url: &str) -> Server {
-        let count = std::fs::read_dir(&self.dir).unwrap().count();
-        Server::start(&self.write_configuration(&format!("strowger-{count}.toml"), control_url), &[])
+        let settings = std::fs::read_to_string(self.dir.join("strowger.toml")).unwrap();
+        let path = self.dir.join(format!("{}.toml", uuid::Uuid::new_v4()));
+        std::fs::write(&path, settings.replace(&self.urls.server, control_url)).unwrap();
+        Server::start(&path, &[])
     }
 
     /// A real `strowgerctl`, without anything on its standard input.
