@@ -1,6 +1,8 @@
 //! The embedded default as a new user meets it: `demo` and `up` on a data folder, commands beside them, kills and restarts.
 
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -34,12 +36,36 @@ impl Folder {
 
     /// Process ids of the clusters that run.
     fn postmasters(&self) -> Vec<u32> {
-        let pid = |name: &str| {
-            let text = std::fs::read_to_string(self.0.join("postgres").join(name).join("postmaster.pid")).ok()?;
-            let pid: u32 = text.lines().next()?.parse().ok()?;
-            Path::new(&format!("/proc/{pid}")).exists().then_some(pid)
-        };
-        ["control", "shared", "dedicated"].iter().filter_map(|name| pid(name)).collect()
+        ["control", "shared", "dedicated"].iter().filter_map(|name| self.postmaster(name)).collect()
+    }
+
+    fn postmaster(&self, name: &str) -> Option<u32> {
+        let text = std::fs::read_to_string(self.0.join("postgres").join(name).join("postmaster.pid")).ok()?;
+        let pid: u32 = text.lines().next()?.parse().ok()?;
+        Path::new(&format!("/proc/{pid}")).exists().then_some(pid)
+    }
+
+    /// Stops one cluster as its operator would, and waits until it is down.
+    async fn stop(&self, name: &str) {
+        signal(self.postmaster(name).unwrap(), "INT");
+        until("the cluster is down", async || self.postmaster(name).is_none()).await;
+    }
+
+    /// Starts it again as it was started before.
+    fn start(&self, name: &str) {
+        let data = self.0.join("postgres").join(name);
+        let options = std::fs::read_to_string(data.join("postmaster.opts")).unwrap();
+        let words: Vec<&str> = options.split_whitespace().map(|word| word.trim_matches('"')).collect();
+        let owner = std::fs::metadata(&data).unwrap();
+        let mut postgres = Command::new(words[0]);
+        postgres.args(&words[1..]).current_dir("/").stdout(Stdio::null()).stderr(Stdio::null());
+        postgres.uid(owner.uid()).gid(owner.gid()).process_group(0).spawn().unwrap();
+    }
+
+    /// A new tenant, and a token to read its memories with.
+    fn tenant(&self, name: &str, isolation: &str) -> String {
+        let id = self.json(&["tenant", "create", "--name", name, "--isolation", isolation])["customer_id"].to_string();
+        self.ctl(&["token", "mint", "--tenant", &id, "--scope", "read:memories"], "").stdout.trim().to_owned()
     }
 }
 
@@ -74,6 +100,17 @@ impl Up {
 
     async fn is_alive(&self) -> bool {
         reqwest::get(format!("{}/readyz", self.base_url)).await.is_ok_and(|answer| answer.status() == 200)
+    }
+}
+
+impl Up {
+    /// The status of a read, and the code of its refusal.
+    async fn read(&self, token: &str) -> (u16, String) {
+        let request = reqwest::Client::new().get(format!("{}/v1/memories", self.base_url)).bearer_auth(token);
+        let answer = request.send().await.unwrap();
+        let status = answer.status().as_u16();
+        let body: Value = answer.json().await.unwrap();
+        (status, body["code"].as_str().unwrap_or("").to_owned())
     }
 }
 
@@ -171,4 +208,31 @@ async fn after_a_kill_the_server_ends_and_up_takes_the_running_postgres_over() {
     signal(again.child.id(), "INT");
     assert!(again.child.wait().unwrap().success());
     assert!(folder.postmasters().is_empty());
+}
+
+#[tokio::test]
+async fn a_stopped_cluster_and_a_stopped_control_database_come_back_without_a_restart() {
+    let folder = Folder::new("stopped");
+    let up = Up::start(&folder);
+    let [schema, database, cold] =
+        [("A", "schema"), ("B", "database"), ("C", "database")].map(|(n, i)| folder.tenant(n, i));
+    let served = (200, String::new());
+    for warm in [&schema, &database] {
+        assert_eq!(up.read(warm).await, served);
+    }
+
+    folder.stop("shared").await;
+    assert_eq!(up.read(&schema).await, (503, "tenant_database_unavailable".to_owned()));
+    assert_eq!(up.read(&database).await, served, "the other cluster's tenants notice nothing");
+    folder.start("shared");
+    until("the cluster's tenant is served again", async || up.read(&schema).await == served).await;
+
+    folder.stop("control").await;
+    for warm in [&schema, &database] {
+        assert_eq!(up.read(warm).await, served, "warm tenants go on");
+    }
+    assert_eq!(up.read(&cold).await, (503, "control_unavailable".to_owned()), "a cold one is refused by name");
+    assert!(!up.is_alive().await, "not ready, says /readyz");
+    folder.start("control");
+    until("cold tenants are served again", async || up.read(&cold).await == served).await;
 }
