@@ -230,7 +230,7 @@ async fn credential(with: &Provisioner, id: TenantId) -> Result<(Secret, i32)> {
         .ok_or_else(|| Error::Conflict(format!("tenant {id} has no placement")))?;
     let what = || format!("the password of tenant {id}");
     let key = with.server_ring.unwrap_data_key(Scope::Tenant(id), &route.data_key).map_err(Error::vault(what()))?;
-    Ok((key.open(&route.login, &route.password).map_err(Error::vault(what()))?, route.epoch))
+    Ok((key.open(&route.placement.login, &route.password).map_err(Error::vault(what()))?, route.placement.epoch))
 }
 
 fn now() -> String {

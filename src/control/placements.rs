@@ -8,8 +8,8 @@ use super::{Change, Control, ControlError};
 use crate::id::{Region, TenantId};
 use crate::vault::{LoginPassword, Sealed, WrappedKey};
 
-/// All that the router needs to open a tenant, in one query.
-pub struct Route {
+/// Where a tenant stands and lives.
+pub struct Placement {
     /// Whose.
     pub tenant: TenantId,
     /// Where it stands.
@@ -32,7 +32,13 @@ pub struct Route {
     pub schema: String,
     /// The login role to use.
     pub login: String,
-    /// That role's password.
+}
+
+/// A placement with what logs in there: all that the router needs, in one query.
+pub struct Route {
+    /// Where.
+    pub placement: Placement,
+    /// The login role's password.
     pub password: Sealed<LoginPassword>,
     /// The key that opens the password.
     pub data_key: WrappedKey,
@@ -49,7 +55,7 @@ pub async fn route(control: &Control, tenant: TenantId) -> Result<Option<Route>,
                              order by version desc limit 1) k on true
                where t.id = $1";
     let Some(row) = sqlx::query(sql).bind(tenant.get()).fetch_optional(control.pool()).await? else { return Ok(None) };
-    Ok(Some(Route {
+    let placement = Placement {
         tenant,
         state: row.try_get::<String, _>("state")?.parse()?,
         region: row.try_get::<String, _>("region")?.parse()?,
@@ -61,6 +67,9 @@ pub async fn route(control: &Control, tenant: TenantId) -> Result<Option<Route>,
         database: row.try_get("database")?,
         schema: row.try_get("schema")?,
         login: row.try_get("login")?,
+    };
+    Ok(Some(Route {
+        placement,
         password: Sealed::from_stored(row.try_get("sealed_password")?),
         data_key: super::keys::wrapped(&row)?,
     }))

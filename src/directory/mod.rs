@@ -19,12 +19,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Clock;
-use crate::control::clusters::{Address, ClusterId};
 use crate::control::numbers::NumberRow;
-use crate::control::tenants::State;
+use crate::control::placements::Placement;
 use crate::control::tokens::StoredKey;
 use crate::control::{self, Control, ControlError};
-use crate::id::{AccountSid, Region, TenantId};
+use crate::id::{AccountSid, TenantId};
 use crate::phone::Number;
 use crate::vault::{MasterRing, Scope, Secret, VaultError};
 
@@ -56,29 +55,9 @@ impl From<ControlError> for DirectoryError {
 
 /// Everything needed to open connections to one tenant.
 pub struct Route {
-    /// Whose.
-    pub tenant: TenantId,
-    /// Where it stands.
-    pub state: State,
-    /// Default region of its callers' numbers.
-    pub region: Region,
-    /// Counts placement and credential changes.
-    pub generation: i64,
-    /// What its identity row must say.
-    pub epoch: i32,
-    /// The cluster it lives on.
-    pub cluster: ClusterId,
-    /// Where that listens.
-    pub address: Address,
-    /// What all instances together may hold open there.
-    pub connection_budget: u32,
-    /// Its database.
-    pub database: String,
-    /// Its schema.
-    pub schema: String,
-    /// The login role.
-    pub login: String,
-    /// That role's password.
+    /// Where.
+    pub placement: Placement,
+    /// The login role's password.
     pub password: Secret,
 }
 
@@ -155,8 +134,10 @@ impl Directory {
 
     /// Asks again, because Postgres refused what `seen` said. Concurrent callers share one question.
     pub async fn tenant_after(&self, seen: &Route) -> Result<Option<Arc<Route>>, DirectoryError> {
-        self.tenants.invalidate_if(&seen.tenant, |current| current.generation <= seen.generation).await;
-        self.tenant(seen.tenant).await
+        self.tenants
+            .invalidate_if(&seen.placement.tenant, |current| current.placement.generation <= seen.placement.generation)
+            .await;
+        self.tenant(seen.placement.tenant).await
     }
 
     /// Who answers a number; `None` for one that nobody has ever had.
@@ -189,21 +170,8 @@ impl Directory {
         let Some(row) = control::placements::route(&self.control, id).await? else { return Ok(None) };
         let refused = |error| DirectoryError::Vault { what: format!("tenant {id}"), error };
         let key = self.ring.unwrap_data_key(Scope::Tenant(id), &row.data_key).map_err(refused)?;
-        let password = key.open(&row.login, &row.password).map_err(refused)?;
-        Ok(Some(Route {
-            tenant: id,
-            state: row.state,
-            region: row.region,
-            generation: row.generation,
-            epoch: row.epoch,
-            cluster: row.cluster,
-            address: row.address,
-            connection_budget: row.connection_budget,
-            database: row.database,
-            schema: row.schema,
-            login: row.login,
-            password,
-        }))
+        let password = key.open(&row.placement.login, &row.password).map_err(refused)?;
+        Ok(Some(Route { placement: row.placement, password }))
     }
 
     async fn load_account(&self, id: &AccountSid) -> Result<Option<Account>, DirectoryError> {

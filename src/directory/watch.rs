@@ -93,9 +93,13 @@ impl Directory {
     async fn sweep(&self) -> Result<(), ControlError> {
         let cached = self.tenants.values();
         for part in cached.chunks(1000) {
-            let ids: Vec<TenantId> = part.iter().map(|route| route.tenant).collect();
+            let ids: Vec<TenantId> = part.iter().map(|route| route.placement.tenant).collect();
             for (id, generation, state) in control::placements::generations(&self.control, &ids).await? {
-                self.tenants.invalidate_if(&id, |route| route.generation != generation || route.state != state).await;
+                self.tenants
+                    .invalidate_if(&id, |route| {
+                        route.placement.generation != generation || route.placement.state != state
+                    })
+                    .await;
             }
         }
         Ok(())

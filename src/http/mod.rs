@@ -1,4 +1,4 @@
-//! Bytes in, bytes out. The whole URL map is [`map::url_map`]; a handler's signature is its policy.
+//! Bytes in, bytes out. The whole URL map is `url_map` in [`map`]; a handler's signature is its policy.
 
 mod body;
 mod context;

@@ -110,15 +110,15 @@ impl Manager {
         budgets: Arc<Budgets>,
         make_room: Box<dyn Fn() + Send + Sync>,
     ) -> Result<Self, OpenError> {
-        let mut config = pg::config(&route.address);
+        let mut config = pg::config(&route.placement.address);
         config
-            .user(&route.login)
+            .user(&route.placement.login)
             .password(route.password.expose())
-            .dbname(&route.database)
+            .dbname(&route.placement.database)
             .application_name(instance)
-            .options(startup_options(&route.schema));
+            .options(startup_options(&route.placement.schema));
         let fast = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let inner = match pg::connector(&route.address.tls)? {
+        let inner = match pg::connector(&route.placement.address.tls)? {
             Connector::Plain(plain) => deadpool_postgres::Manager::from_config(config, plain, fast),
             Connector::Tls(tls) => deadpool_postgres::Manager::from_config(config, tls, fast),
         };
@@ -126,7 +126,7 @@ impl Manager {
     }
 
     async fn permit(&self) -> Result<Permit, OpenError> {
-        let (cluster, total) = (self.route.cluster, self.route.connection_budget);
+        let (cluster, total) = (self.route.placement.cluster, self.route.placement.connection_budget);
         if let Some(permit) = self.budgets.try_permit(cluster, total) {
             return Ok(permit);
         }
@@ -148,20 +148,22 @@ impl Manager {
                           current_setting('search_path'), tenant_id, epoch from identity";
         let row = client.query_typed_one(sql, &[]).await?;
         let text = |i: usize| row.try_get::<_, String>(i).unwrap_or_default();
-        let wrong = if text(0) != self.route.login || text(1) != self.route.login {
+        let wrong = if text(0) != self.route.placement.login || text(1) != self.route.placement.login {
             "another user"
-        } else if text(2) != self.route.database {
+        } else if text(2) != self.route.placement.database {
             "another database"
-        } else if text(3) != self.route.schema {
+        } else if text(3) != self.route.placement.schema {
             "another search_path"
-        } else if row.try_get::<_, i32>(4).ok().and_then(|id| TenantId::try_from(id).ok()) != Some(self.route.tenant) {
+        } else if row.try_get::<_, i32>(4).ok().and_then(|id| TenantId::try_from(id).ok())
+            != Some(self.route.placement.tenant)
+        {
             "another tenant's schema"
-        } else if row.try_get::<_, i32>(5).ok() != Some(self.route.epoch) {
+        } else if row.try_get::<_, i32>(5).ok() != Some(self.route.placement.epoch) {
             "data of another epoch"
         } else {
             return Ok(());
         };
-        tracing::error!(tenant.id = %self.route.tenant, wrong, "a connection failed its proof of identity and was closed");
+        tracing::error!(tenant.id = %self.route.placement.tenant, wrong, "a connection failed its proof of identity and was closed");
         Err(OpenError::WrongIdentity(wrong))
     }
 }

@@ -88,12 +88,12 @@ impl<I: Intent> TenantDb<I> {
 
     /// Whose.
     pub fn tenant(&self) -> TenantId {
-        self.route.tenant
+        self.route.placement.tenant
     }
 
     /// How this tenant's callers write local numbers.
     pub fn region(&self) -> Region {
-        self.route.region
+        self.route.placement.region
     }
 
     /// For single statements, each a transaction of its own.

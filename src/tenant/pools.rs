@@ -54,8 +54,9 @@ impl TenantPool {
     /// An older generation never replaces a newer one; the same one does when its cluster has a new address.
     fn serves(&self, route: &Arc<Route>) -> bool {
         Arc::ptr_eq(&self.route, route)
-            || self.route.generation > route.generation
-            || (self.route.generation == route.generation && self.route.address == route.address)
+            || self.route.placement.generation > route.placement.generation
+            || (self.route.placement.generation == route.placement.generation
+                && self.route.placement.address == route.placement.address)
     }
 
     /// Closes idle connections that `keep` does not want, and says how many.
@@ -86,22 +87,22 @@ impl Pools {
 
     /// The pool of a route's generation, made if need be.
     pub(super) fn of(&self, route: &Arc<Route>) -> Result<Arc<TenantPool>, OpenError> {
-        if let Some(pool) = self.read().get(&route.tenant).filter(|pool| pool.serves(route)) {
+        if let Some(pool) = self.read().get(&route.placement.tenant).filter(|pool| pool.serves(route)) {
             return Ok(Arc::clone(pool));
         }
         let mut pools = self.pools.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(pool) = pools.get(&route.tenant).filter(|pool| pool.serves(route)) {
+        if let Some(pool) = pools.get(&route.placement.tenant).filter(|pool| pool.serves(route)) {
             return Ok(Arc::clone(pool));
         }
         let made = Arc::new(self.make(route)?);
-        if let Some(old) = pools.insert(route.tenant, Arc::clone(&made)) {
+        if let Some(old) = pools.insert(route.placement.tenant, Arc::clone(&made)) {
             old.pool.close();
         }
         Ok(made)
     }
 
     fn make(&self, route: &Arc<Route>) -> Result<TenantPool, OpenError> {
-        let (me, cluster) = (self.me.clone(), route.cluster);
+        let (me, cluster) = (self.me.clone(), route.placement.cluster);
         let make_room = Box::new(move || {
             if let Some(pools) = me.upgrade() {
                 pools.close_one_idle(cluster);
@@ -121,7 +122,7 @@ impl Pools {
     /// Gives back the permit of the connection that has been idle longest, of whichever tenant: the one that asks may
     /// itself have had a connection returned since it began to wait for another.
     fn close_one_idle(&self, cluster: ClusterId) {
-        let pools: Vec<_> = self.read().values().filter(|p| p.route.cluster == cluster).cloned().collect();
+        let pools: Vec<_> = self.read().values().filter(|p| p.route.placement.cluster == cluster).cloned().collect();
         let mut oldest = None;
         for pool in &pools {
             pool.close_idle(|idle| {

@@ -85,32 +85,32 @@ impl Router {
         let open = async { self.pools.of(route)?.get().await };
         match open.await {
             Ok(connection) => Ok(TenantDb::new(connection, Arc::clone(route))),
-            Err(error) => Err(Refused::Open { tenant: route.tenant, error }),
+            Err(error) => Err(Refused::Open { tenant: route.placement.tenant, error }),
         }
     }
 
     async fn open_again<I: Intent>(&self, seen: &Arc<Route>, first: OpenError) -> Result<TenantDb<I>, Refused> {
         let Ok(fresh) = self.directory.tenant_after(seen).await else {
-            return Err(Refused::Open { tenant: seen.tenant, error: first });
+            return Err(Refused::Open { tenant: seen.placement.tenant, error: first });
         };
-        let fresh = admitted(seen.tenant, fresh)?;
+        let fresh = admitted(seen.placement.tenant, fresh)?;
         let refused = match self.checkout(&fresh).await {
             Err(Refused::Open { error, .. }) => error,
             other => return other,
         };
         if refused.is_repairable() {
-            tracing::warn!(tenant.id = %seen.tenant, error = %refused, "a tenant's login is refused; asking for a repair");
-            if let Err(error) = jobs::request_repair(self.directory.control(), seen.tenant).await {
-                tracing::warn!(tenant.id = %seen.tenant, %error, "could not ask for a repair");
+            tracing::warn!(tenant.id = %seen.placement.tenant, error = %refused, "a tenant's login is refused; asking for a repair");
+            if let Err(error) = jobs::request_repair(self.directory.control(), seen.placement.tenant).await {
+                tracing::warn!(tenant.id = %seen.placement.tenant, %error, "could not ask for a repair");
             }
         }
-        Err(Refused::Open { tenant: seen.tenant, error: refused })
+        Err(Refused::Open { tenant: seen.placement.tenant, error: refused })
     }
 }
 
 fn admitted(tenant: TenantId, route: Option<Arc<Route>>) -> Result<Arc<Route>, Refused> {
     let route = route.ok_or(Refused::Unknown(tenant))?;
-    match route.state {
+    match route.placement.state {
         State::Active => Ok(route),
         State::Suspended => Err(Refused::Suspended(tenant)),
         State::Provisioning => Err(Refused::NotReady(tenant)),
