@@ -59,7 +59,8 @@ impl Folder {
         let owner = std::fs::metadata(&data).unwrap();
         let mut postgres = Command::new(words[0]);
         postgres.args(&words[1..]).current_dir("/").stdout(Stdio::null()).stderr(Stdio::null());
-        postgres.uid(owner.uid()).gid(owner.gid()).process_group(0).spawn().unwrap();
+        let mut running = postgres.uid(owner.uid()).gid(owner.gid()).process_group(0).spawn().unwrap();
+        std::thread::spawn(move || running.wait());
     }
 
     /// A new tenant, and a token to read its memories with.
