@@ -9,6 +9,7 @@ use clap::Parser;
 use serde::Deserialize;
 
 use crate::auth::webhook::PublicUrl;
+use crate::budget::LOGIN_CONNECTION_LIMIT;
 use crate::directory::Staleness;
 use crate::tenant::Limits;
 use crate::vault::MasterRing;
@@ -51,7 +52,7 @@ struct Options {
     /// How many instances share each cluster's connection budget [default: 1]
     #[arg(long, env = "STROWGER_INSTANCES")]
     instances: Option<u32>,
-    /// Connections this process may hold open for one tenant [default: 4]
+    /// Connections this process may hold open for one tenant; all instances together at most 20 [default: 4]
     #[arg(long, env = "STROWGER_TENANT_CONNECTIONS")]
     tenant_connections: Option<usize>,
     /// Seconds that warm tenants are served while the control database is away [default: 600]
@@ -86,17 +87,22 @@ impl Args {
             None => Options::default(),
             Some(path) => {
                 let text = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
-                toml::from_str(&text).with_context(|| format!("understand {}", path.display()))?
+                understood(&text).with_context(|| format!("understand {}", path.display()))?
             }
         };
         let given = self.options;
         let ring = given.key_ring.or(file.key_ring).context("--key-ring (or STROWGER_KEY_RING) is required")?;
         let public_url =
             given.public_url.or(file.public_url).map(|url| url.parse()).transpose().context("--public-url")?;
+        let instances = given.instances.or(file.instances).unwrap_or(1).max(1);
         let mut limits = Limits::default();
-        if let Some(connections) = given.tenant_connections.or(file.tenant_connections) {
-            limits.connections_per_tenant = connections.max(1);
-        }
+        let most = usize::try_from(LOGIN_CONNECTION_LIMIT / instances).unwrap_or(0);
+        anyhow::ensure!(
+            most > 0,
+            "--instances: at most {LOGIN_CONNECTION_LIMIT}, one connection each for a tenant's login"
+        );
+        let wanted = given.tenant_connections.or(file.tenant_connections).unwrap_or(limits.connections_per_tenant);
+        limits.connections_per_tenant = wanted.clamp(1, most);
         let mut staleness = Staleness::default();
         if let Some(seconds) = given.stale_window.or(file.stale_window) {
             staleness.window = Duration::from_secs(seconds);
@@ -115,11 +121,19 @@ impl Args {
             listen: given.listen.or(file.listen).unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080))),
             public_url,
             instance,
-            instances: given.instances.or(file.instances).unwrap_or(1),
+            instances,
             limits,
             staleness,
         })
     }
+}
+
+/// Reads TOML. An error says where and why, and does not quote the line: it may hold a password.
+fn understood<T: serde::de::DeserializeOwned>(text: &str) -> anyhow::Result<T> {
+    toml::from_str(text).map_err(|error| {
+        let line = error.span().map_or(1, |span| text[..span.start].lines().count().max(1));
+        anyhow::anyhow!("line {line}: {}", error.message())
+    })
 }
 
 fn default_instance() -> String {

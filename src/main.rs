@@ -17,10 +17,12 @@ fn main() -> anyhow::Result<()> {
     let stop_with_parent = args.stop_with_parent;
     let config = args.load()?;
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+        let mut stop = telemetry::Stop::listen()?;
         let server = Server::bind(config).await?;
         // Whoever started us waits for this line.
         writeln!(std::io::stdout(), "listening on http://{}", server.address()?)?;
-        server.run(telemetry::told_to_stop(stop_with_parent)).await;
+        let told = async { if stop_with_parent { stop.told_or_orphaned().await } else { stop.told().await } };
+        server.run(told).await;
         Ok(())
     })
 }

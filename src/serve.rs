@@ -12,6 +12,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
+use uuid::Uuid;
 
 use crate::clock::Clock;
 use crate::config::Config;
@@ -54,10 +55,12 @@ impl Server {
         let clock = Clock::system();
         let directory = Arc::new(Directory::new(control.clone(), config.ring, &clock, config.staleness));
         let router = Arc::new(Router::new(Arc::clone(&directory), &config.instance, config.instances, config.limits));
-        let listening = Control::lazy(&config.control_url, &format!("{LISTENER_PREFIX}{}", config.instance), 1)?;
+        // Two servers that were given one name must both be waited for.
+        let heard_as = format!("{}~{}", config.instance, &Uuid::new_v4().simple().to_string()[..8]);
+        let listening = Control::lazy(&config.control_url, &format!("{LISTENER_PREFIX}{heard_as}"), 1)?;
         let (first, listens) = oneshot::channel();
         let background = vec![
-            tokio::spawn(directory::watch(Arc::clone(&directory), listening, config.instance, first)),
+            tokio::spawn(directory::watch(Arc::clone(&directory), listening, heard_as, first)),
             tokio::spawn(Arc::clone(&router).reap_idle()),
         ];
         // Nothing is cached before changes are heard of. If control goes away just now, warm caches are not at stake yet.

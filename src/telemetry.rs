@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal as _;
 
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 /// Logs to standard error: lines, or JSON with `STROWGER_LOG_FORMAT=json`. `RUST_LOG` filters.
@@ -17,19 +18,40 @@ pub fn init() {
     };
 }
 
-/// Done when the process is asked to end: Ctrl-C, SIGTERM, or, if wanted, the end of standard input.
-pub async fn told_to_stop(with_parent: bool) {
-    let interrupted = tokio::signal::ctrl_c();
-    let terminated = async {
-        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-            Ok(mut signal) => drop(signal.recv().await),
-            Err(_) => std::future::pending().await,
+/// Whoever ends this process: Ctrl-C or SIGTERM. From [`Stop::listen`] on they no longer kill it by themselves.
+pub struct Stop {
+    interrupted: Signal,
+    terminated: Signal,
+}
+
+impl Stop {
+    /// Takes the signals over.
+    pub fn listen() -> std::io::Result<Self> {
+        Ok(Self { interrupted: signal(SignalKind::interrupt())?, terminated: signal(SignalKind::terminate())? })
+    }
+
+    /// Done when the process is asked to end, also if it was asked before this was called.
+    pub async fn told(&mut self) {
+        tokio::select! {
+            _ = self.interrupted.recv() => {}
+            _ = self.terminated.recv() => {}
         }
-    };
-    tokio::select! {
-        _ = interrupted => {}
-        () = terminated => {}
-        () = end_of_stdin(), if with_parent => {}
+    }
+
+    /// The same, or when standard input ends.
+    pub async fn told_or_orphaned(&mut self) {
+        tokio::select! {
+            () = self.told() => {}
+            () = end_of_stdin() => {}
+        }
+    }
+
+    /// What `work` comes to, or `None` if the process is asked to end first.
+    pub async fn or<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            done = work => Some(done),
+            () = self.told() => None,
+        }
     }
 }
 

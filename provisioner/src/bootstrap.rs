@@ -51,6 +51,13 @@ impl Superuser {
                 tokio_postgres::config::Host::Unix(_) => Err(bad("must name a host, not a socket folder")),
             })
             .collect::<Result<_>>()?;
+        let local = hosts.iter().all(|host| matches!(host.as_str(), "localhost" | "127.0.0.1" | "::1"));
+        if !verify && !local && !url.contains("sslmode=disable") {
+            return Err(bad("must say sslmode=verify-full, or sslmode=disable for a network that nobody else is on"));
+        }
+        if config.get_ports().windows(2).any(|pair| pair[0] != pair[1]) {
+            return Err(bad("must name the same port for each host"));
+        }
         let tls = if verify { Tls::VerifyFull(None) } else { Tls::Disable };
         Ok(Self {
             address: Address { host: hosts.join(","), port: config.get_ports().first().copied().unwrap_or(5432), tls },

@@ -22,7 +22,7 @@ pub async fn add_account(with: &Provisioner, id: &AccountSid, owner: Option<Tena
     let mut change = with.control.change(&with.actor).await?;
     accounts::put(&mut change, id, scope, &sealed).await?;
     change.commit().await?;
-    with.settle().await.map(drop)
+    with.settle_all().await
 }
 
 /// Sets a secret by name.
@@ -75,7 +75,7 @@ pub async fn add_key(with: &Provisioner, kid: &str, algorithm: Algorithm) -> Res
         }
     }
     change.commit().await?;
-    with.settle().await.map(drop)
+    with.settle_all().await
 }
 
 /// Retires a signing key on every running server.
@@ -83,7 +83,7 @@ pub async fn retire_key(with: &Provisioner, kid: &str) -> Result<()> {
     let mut change = with.control.change(&with.actor).await?;
     tokens::retire(&mut change, kid).await?;
     change.commit().await?;
-    with.settle().await.map(drop)
+    with.settle_all().await
 }
 
 /// Signs a token for one tenant with the newest active key. `ttl_s` in seconds.

@@ -38,6 +38,9 @@ pub enum Error {
         /// Why.
         error: VaultError,
     },
+    /// Ctrl-C or SIGTERM before it was done.
+    #[error("interrupted; run it again to finish")]
+    Interrupted,
     /// A file or a process.
     #[error("{doing}: {error}")]
     Io {

@@ -75,6 +75,19 @@ impl Provisioner {
         Ok(changes::settle(&self.control, Uuid::new_v4(), PATIENCE).await?)
     }
 
+    /// The same, for changes that only the servers' own caches enforce: one that has not confirmed is an error.
+    async fn settle_all(&self) -> Result<()> {
+        let Heard { instances, acknowledged } = self.settle().await?;
+        if acknowledged < instances {
+            return Err(Error::Unavailable(format!(
+                "it is done, but {} of {instances} running servers have not confirmed that they know; stop those that are cut off, \
+                 or run this again",
+                instances - acknowledged
+            )));
+        }
+        Ok(())
+    }
+
     fn ring(&self, which: Ring) -> &MasterRing {
         match which {
             Ring::Server => &self.server_ring,

@@ -109,9 +109,11 @@ async fn look_over_cluster(with: &Provisioner, cluster: &Cluster) -> Result<()> 
         if let Some(login) = logins.iter().find(|login| found.get(*login) != Some(&expected)) {
             tracing::warn!(tenant.id = %tenant.id, login, "a login changed its own settings; repairing");
             let mut change = with.control.change(&with.actor).await?;
-            jobs::enqueue(&mut change, Kind::Repair, tenant.id).await?;
-            change.record("tenant.settings_changed", Some(tenant.id), json!({ "login": login })).await?;
-            change.commit().await?;
+            // Said once: while a repair waits, the next look changes nothing.
+            if jobs::enqueue(&mut change, Kind::Repair, tenant.id).await? {
+                change.record("tenant.settings_changed", Some(tenant.id), json!({ "login": login })).await?;
+                change.commit().await?;
+            }
         }
     }
     let sql = format!(

@@ -82,7 +82,10 @@ pub async fn incoming(directory: &Directory, router: &Router, call: &Call<'_>) -
     loop {
         let who = answering.next(directory, call).await?;
         let db = match router.open::<Write>(&who).await {
-            Err(Refused::Suspended(_)) => return suspended(directory).await,
+            Err(Refused::Suspended(_)) if answering.is_confirmed(directory).await? => {
+                return suspended(directory).await;
+            }
+            Err(Refused::Suspended(_)) => continue,
             other => other?,
         };
         if let Some(opening) =
@@ -101,7 +104,6 @@ pub async fn status(directory: &Directory, router: &Router, call: &Call<'_>) -> 
     };
     let progress = Progress {
         call_sid: call.sid,
-        caller: call.caller.as_ref(),
         status: call.status,
         sequence: number("SequenceNumber")?.unwrap_or(0),
         duration_seconds: number("CallDuration")?,
@@ -132,6 +134,13 @@ struct Answering {
 }
 
 impl Answering {
+    /// Whether control says now what we had cached. A suspended tenant's schema cannot be asked, so control has to be.
+    async fn is_confirmed(&mut self, directory: &Directory) -> Result<bool, CallError> {
+        let Some(seen) = self.seen.take() else { return Ok(false) };
+        let now = directory.number_after(&seen).await?;
+        Ok(now.is_some_and(|now| now.assignment == seen.assignment))
+    }
+
     async fn next(&mut self, directory: &Directory, call: &Call<'_>) -> Result<Principal, CallError> {
         while self.steps < HANDOVER_STEPS {
             let row = match self.seen.take() {

@@ -11,6 +11,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::control::clusters::ClusterId;
 
+/// The CONNECTION LIMIT of a tenant's login: all instances' pools for it together stay under this.
+pub const LOGIN_CONNECTION_LIMIT: u32 = 20;
+
 /// How long one waits for a permit before it is told that the cluster is busy.
 const PATIENCE: Duration = Duration::from_secs(2);
 

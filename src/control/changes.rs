@@ -14,7 +14,7 @@ use super::{Control, ControlError};
 const CHANNEL: &str = "strowger_changes";
 
 /// Listening sessions carry this and the instance's name as their `application_name`.
-pub const LISTENER_PREFIX: &str = "strowger-listener ";
+pub const LISTENER_PREFIX: &str = "listener ";
 
 /// Something that may be cached has changed.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -42,14 +42,14 @@ pub async fn request_repair(control: &Control, tenant: TenantId) -> Result<(), C
     Ok(())
 }
 
-/// Queues a job within a change.
-pub async fn enqueue(change: &mut Change, kind: Kind, tenant: TenantId) -> Result<(), ControlError> {
-    sqlx::query("insert into jobs (kind, tenant_id) values ($1, $2) on conflict do nothing")
+/// Queues a job within a change; `false` if one is waiting already.
+pub async fn enqueue(change: &mut Change, kind: Kind, tenant: TenantId) -> Result<bool, ControlError> {
+    let done = sqlx::query("insert into jobs (kind, tenant_id) values ($1, $2) on conflict do nothing")
         .bind(kind.as_str())
         .bind(tenant.get())
         .execute(change.conn())
         .await?;
-    Ok(())
+    Ok(done.rows_affected() > 0)
 }
 
 /// Closes a tenant's open job of a kind within the change that made it true.

@@ -56,8 +56,24 @@ impl<K: Hash + Eq + Clone + Send + Sync + 'static, V: Send + Sync + 'static> Cac
         F: FnOnce() -> Fut,
         Fut: Future<Output = Result<Option<V>, DirectoryError>>,
     {
+        self.get_other_than(None, key, load).await
+    }
+
+    /// The same, but not `doubted`, unless control cannot be asked: a doubt alone does not make a good entry go.
+    pub(super) async fn get_other_than<F, Fut>(
+        &self,
+        doubted: Option<&Arc<V>>,
+        key: &K,
+        load: F,
+    ) -> Result<Option<Arc<V>>, DirectoryError>
+    where
+        F: FnOnce() -> Fut,
+        Fut: Future<Output = Result<Option<V>, DirectoryError>>,
+    {
+        let is_doubted = |entry: &Entry<V>| doubted.zip(entry.value.as_ref()).is_some_and(|(a, b)| Arc::ptr_eq(a, b));
+        let is_good = |entry: &Entry<V>| self.is_fresh(key, entry) && !is_doubted(entry);
         let cached = self.entries.get(key).await;
-        if let Some(entry) = cached.as_ref().filter(|entry| self.is_fresh(key, entry)) {
+        if let Some(entry) = cached.as_ref().filter(|entry| is_good(entry)) {
             return Ok(entry.value.clone());
         }
         let asked_at = match self.outage.may_ask() {
@@ -67,7 +83,7 @@ impl<K: Hash + Eq + Clone + Send + Sync + 'static, V: Send + Sync + 'static> Cac
         let was_away = self.outage.standing().is_some();
         let compute = self.entries.entry_by_ref(key).and_try_compute_with(|found| async {
             let found = found.map(moka::Entry::into_value);
-            if found.as_ref().is_some_and(|entry| self.is_fresh(key, entry)) {
+            if found.as_ref().is_some_and(is_good) {
                 return Ok(Op::Nop);
             }
             // Whoever was asking before us has found that control is away: we do not wait for that once more.
@@ -248,6 +264,21 @@ mod tests {
         assert!(ask("unknown").await.is_err());
         assert_eq!(ask("k").await.unwrap().as_deref(), Some(&1));
         assert_eq!(asked.load(Ordering::Relaxed), 2);
+    }
+
+    #[tokio::test]
+    async fn a_doubted_entry_is_asked_about_and_outlives_an_outage() {
+        let (clock, cache) = cache();
+        let key = "k".to_owned();
+        let first = cache.get(&key, async || Ok(Some(1))).await.unwrap().unwrap();
+        let kept = cache.get_other_than(Some(&first), &key, async || Err(away())).await.unwrap().unwrap();
+        assert!(Arc::ptr_eq(&first, &kept), "control is away: the doubt is not proof");
+        assert_eq!(get(&cache, Err(away())).await.unwrap(), Some(1), "and others go on with it");
+        clock.turn_forward(Duration::from_secs(1));
+        let second = cache.get_other_than(Some(&first), &key, async || Ok(Some(2))).await.unwrap();
+        assert_eq!(second.as_deref(), Some(&2));
+        let shared = cache.get_other_than(Some(&first), &key, async || Ok(Some(3))).await.unwrap();
+        assert_eq!(shared.as_deref(), Some(&2), "whoever doubted the same shares the answer");
     }
 
     #[tokio::test]

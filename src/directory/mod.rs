@@ -133,11 +133,9 @@ impl Directory {
     }
 
     /// Asks again, because Postgres refused what `seen` said. Concurrent callers share one question.
-    pub async fn tenant_after(&self, seen: &Route) -> Result<Option<Arc<Route>>, DirectoryError> {
-        self.tenants
-            .invalidate_if(&seen.placement.tenant, |current| current.placement.generation <= seen.placement.generation)
-            .await;
-        self.tenant(seen.placement.tenant).await
+    pub async fn tenant_after(&self, seen: &Arc<Route>) -> Result<Option<Arc<Route>>, DirectoryError> {
+        let id = seen.placement.tenant;
+        self.tenants.get_other_than(Some(seen), &id, || self.load_tenant(id)).await
     }
 
     /// Who answers a number; `None` for one that nobody has ever had.

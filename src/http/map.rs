@@ -22,7 +22,7 @@ use crate::auth::Scope;
 
 /// The largest body that is read.
 pub const BODY_LIMIT_BYTES: usize = 1024 * 1024;
-/// How long a request may take in all, its body included.
+/// How long a request may take in all. Whoever is slow by then is not the client: its body has a shorter time.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Who may call a route.
@@ -143,6 +143,7 @@ pub fn app(state: State) -> Axum {
 async fn deadline(request: axum::extract::Request, next: middleware::Next) -> Response {
     match tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await {
         Ok(response) => response,
-        Err(_) => Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout", "The request took too long.").into_response(),
+        Err(_) => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "This took too long. Try again.")
+            .into_response(),
     }
 }

@@ -17,6 +17,8 @@ use crate::tenant::{Intent, TenantDb, Write};
 
 const DEFAULT_LIMIT: i64 = 50;
 const MAX_LIMIT: i64 = 500;
+/// A fact, not a document: a full page of the longest must fit in memory many times over.
+const MAX_CONTENT_BYTES: usize = 65_536;
 
 #[derive(Deserialize)]
 pub(super) struct ListQuery {
@@ -92,8 +94,8 @@ async fn store(db: &TenantDb<Write>, body: &NewBody) -> Result<Memory, Problem> 
     let kind = body.kind.as_deref().unwrap_or("general");
     within("type", kind, 64)?;
     body.key.as_deref().map_or(Ok(()), |key| within("key", key, 256))?;
-    if body.content.is_empty() {
-        return Err(Problem::invalid("content: must not be empty."));
+    if body.content.is_empty() || body.content.len() > MAX_CONTENT_BYTES {
+        return Err(Problem::invalid("content: 1 to 65536 bytes."));
     }
     let caller = caller(db, &body.user_id)?;
     let new = NewMemory { caller: &caller, kind, key: body.key.as_deref(), content: &body.content };

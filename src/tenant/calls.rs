@@ -53,8 +53,6 @@ pub async fn begin(
 pub struct Progress<'a> {
     /// Which call.
     pub call_sid: &'a str,
-    /// Who called, if that is known.
-    pub caller: Option<&'a CallerKey>,
     /// The provider's word.
     pub status: &'a str,
     /// Counts a call's callbacks from 0; they may come in any order and more than once.
@@ -64,22 +62,21 @@ pub struct Progress<'a> {
 }
 
 /// Takes a callback in, unless a later one was seen; `false` when the dialled number is not this tenant's.
+///
+/// A call that did not begin here is not noted: the number may have changed hands while it lasted, and then it is another
+/// tenant's call and caller.
 pub async fn progress(
     conn: TenantConn<'_, Write>,
     number: &PhoneNumber,
     now: &Progress<'_>,
 ) -> Result<bool, TenantError> {
     let sql = "with mirror as (select from numbers where kind = 'phone' and value = $1),
-                    noted as (insert into calls as c (call_sid, user_id, number, status, last_sequence, duration_seconds)
-                              select $2, $3, $1, $4, $5, $6 from mirror
-                              on conflict (call_sid) do update
-                              set status = excluded.status, last_sequence = excluded.last_sequence, updated_at = now(),
-                                  duration_seconds = coalesce(excluded.duration_seconds, c.duration_seconds)
-                              where c.last_sequence < excluded.last_sequence)
+                    noted as (update calls set status = $3, last_sequence = $4, updated_at = now(),
+                                               duration_seconds = coalesce($5, duration_seconds)
+                              from mirror where call_sid = $2 and last_sequence < $4)
                select true from mirror";
-    let caller = now.caller.map(ToString::to_string);
     let row = conn
-        .query_opt(sql, &[&number.as_str(), &now.call_sid, &caller, &now.status, &now.sequence, &now.duration_seconds])
+        .query_opt(sql, &[&number.as_str(), &now.call_sid, &now.status, &now.sequence, &now.duration_seconds])
         .await?;
     Ok(row.is_some())
 }

@@ -63,9 +63,11 @@ impl From<tokio_postgres::Error> for TenantError {
             };
         };
         match code {
-            &SqlState::UNDEFINED_TABLE | &SqlState::INSUFFICIENT_PRIVILEGE | &SqlState::INVALID_SCHEMA_NAME => {
-                Self::Refused(text)
-            }
+            &SqlState::UNDEFINED_TABLE
+            | &SqlState::UNDEFINED_COLUMN
+            | &SqlState::UNDEFINED_FUNCTION
+            | &SqlState::INSUFFICIENT_PRIVILEGE
+            | &SqlState::INVALID_SCHEMA_NAME => Self::Refused(text),
             &SqlState::QUERY_CANCELED | &SqlState::LOCK_NOT_AVAILABLE => Self::TooSlow,
             code if code.code().starts_with("22") || code.code() == "54000" => Self::Unstorable(text),
             code if code.code().starts_with("57") || code.code().starts_with("08") => Self::Lost(text),

@@ -150,6 +150,38 @@ fn the_demo_gives_the_same_result_on_the_data_it_left() {
     );
 }
 
+/// Red when the signals are taken over only once everything runs.
+#[tokio::test]
+async fn a_first_run_that_is_interrupted_stops_what_it_started_and_is_finished_by_the_next() {
+    let folder = Folder::new("interrupted");
+    let making = || folder.0.join("postgres").read_dir().is_ok_and(|mut all| all.next().is_some());
+    let provisioning = || folder.0.join("running").exists();
+    for far_enough in [&making as &dyn Fn() -> bool, &provisioning] {
+        let mut demo = Command::new(strowgerctl());
+        demo.args(["demo", "--data", folder.path()]).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut demo = demo.spawn().unwrap();
+        until("it is far enough", async || far_enough()).await;
+        signal(demo.id(), "INT");
+        assert_eq!(demo.wait().unwrap().code(), Some(1));
+        assert!(folder.postmasters().is_empty(), "nothing is left running");
+    }
+    assert_eq!(folder.json(&["demo", "--exit"])["tenants"].as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn a_folder_of_somebody_else_is_left_alone() {
+    let folder = Folder::new("foreign");
+    std::fs::create_dir(&folder.0).unwrap();
+    std::fs::write(folder.0.join("letter"), "dear").unwrap();
+    let before = std::fs::metadata(&folder.0).unwrap().mode();
+    for args in [["demo", "--exit"].as_slice(), &["demo", "--exit", "--fresh"], &["up"], &["tenant", "list"]] {
+        let ran = folder.ctl(args, "");
+        assert_eq!(ran.code, Some(3), "{args:?}: {}", ran.stderr);
+    }
+    assert_eq!(std::fs::metadata(&folder.0).unwrap().mode(), before);
+    assert_eq!(std::fs::read_to_string(folder.0.join("letter")).unwrap(), "dear");
+}
+
 #[tokio::test]
 async fn commands_work_beside_up_which_stops_what_it_started() {
     let folder = Folder::new("up");

@@ -109,8 +109,11 @@ fn malformed_bodies_are_refused() {
         ] {
             assert_eq!(one.post(path, &body).await.status, 422, "{path} {body}");
         }
-        let stored = one.post("/v1/memories", &json!({ "user_id": CALLER, "content": "x y ".repeat(200_000) })).await;
-        assert_eq!(stored.status, 201, "a long text is no malformed one");
+        for (length, status) in [(65_536, 201), (65_537, 422), (800_000, 422)] {
+            let text: String = "x y ".chars().cycle().take(length).collect();
+            let stored = one.post("/v1/memories", &json!({ "user_id": CALLER, "content": text })).await;
+            assert_eq!(stored.status, status, "{length} bytes");
+        }
         server.assert_calm(100).await;
     });
 }

@@ -191,8 +191,8 @@ fn callbacks_may_come_twice_and_in_any_order() {
             assert_eq!(found[0][name], expected, "{name}");
         }
         let unseen = with(&with(&a.call(CALLER, OF_A), "CallStatus", "no-answer"), "SequenceNumber", "2");
-        assert_eq!(f.honest(&a, STATUS, &unseen).await.status, 200, "a callback before its call");
-        assert_eq!(calls(&w, f.a).await[1]["status"], "no-answer");
+        assert_eq!(f.honest(&a, STATUS, &unseen).await.status, 200, "a callback of a call that did not begin here");
+        assert_eq!(calls(&w, f.a).await.len(), 1, "is acknowledged and not noted");
         for (name, value) in [("SequenceNumber", "-1"), ("SequenceNumber", "x"), ("CallDuration", "99999999999")] {
             assert_eq!(f.honest(&a, STATUS, &with(&call, name, value)).await.status, 400, "{name}={value}");
         }
@@ -251,5 +251,22 @@ fn callers_without_a_number_have_no_name_and_no_shared_key() {
         let found = calls(&w, f.a).await;
         assert_eq!(found.len(), withheld.len() + 1);
         assert!(found.iter().all(|call| call["user_id"].is_null()), "{found:?}");
+    });
+}
+
+/// Red when `calls::progress` notes calls that it does not find.
+#[test]
+fn a_call_that_outlasts_its_numbers_move_leaves_nothing_with_the_new_tenant() {
+    world(async |w| {
+        let (old, new) = (w.tenant("Old", Isolation::Schema).await, w.tenant("New", Isolation::Schema).await);
+        let (account, server) = (w.account(77, None).await, w.server());
+        w.assign("+18005550177", old.id, &account).await;
+        let call = account.call(CALLER, "+18005550177");
+        assert_eq!(account.signed(&server, INCOMING, &call).send().await.unwrap().status(), 200);
+        w.ctl(&["number", "assign", "+18005550177", "--tenant", &new.id.to_string()]).json();
+        let ended = with(&with(&call, "CallStatus", "completed"), "SequenceNumber", "1");
+        assert_eq!(account.signed(&server, STATUS, &ended).send().await.unwrap().status(), 200);
+        assert_eq!(calls(&w, old.id).await.len(), 1);
+        assert!(calls(&w, new.id).await.is_empty(), "neither the caller nor the call");
     });
 }

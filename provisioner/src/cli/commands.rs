@@ -9,30 +9,30 @@ use strowger::control::clusters::{self, Isolation, Tls};
 use strowger::control::numbers::{self, Assignment};
 use strowger::control::{Actor, Control, accounts, audit, tenants as rows, tokens};
 use strowger::id::Prefix;
-use strowger::telemetry::told_to_stop;
+use strowger::telemetry::Stop;
 use strowger::vault::{MasterRing, Secret as Bytes};
 use zeroize::Zeroizing;
 
 use super::args::{
     self, Account, Audit, Cli, Cluster, ClusterKind, Command, Key, KeyAlgorithm, NumberCommand, Secret, Tenant, Token,
 };
+use super::local;
 use super::output::{print, say};
-use super::running::Server;
 use crate::bootstrap::{self, ClusterSpec, Superuser};
 use crate::credentials::{self, Algorithm};
 use crate::embedded::{Attached, Durability, Embedded};
 use crate::error::{Error, Result};
 use crate::settings::{self, Settings};
 use crate::tenants::NewTenant;
-use crate::{Provisioner, demo, numbers as number_operations, tenants, worker};
+use crate::{Provisioner, numbers as number_operations, tenants, worker};
 
 /// Carries out what was typed.
 pub async fn run(cli: Cli) -> Result<()> {
     let data = || cli.data.clone().unwrap_or_else(default_data);
     match &cli.command {
-        Command::Demo(demo) => run_demo(&data(), demo, &cli).await,
-        Command::Up(up) => run_up(&data(), up).await,
-        Command::Postgres { unsafe_no_sync } => run_postgres(&data(), *unsafe_no_sync, &cli).await,
+        Command::Demo(demo) => local::demo(&data(), demo, &cli).await,
+        Command::Up(up) => local::up(&data(), up).await,
+        Command::Postgres { unsafe_no_sync } => local::postgres(&data(), *unsafe_no_sync, &cli).await,
         Command::Init { prefix, out } => init(&prefix.parse()?, out).await,
         _ => on_installation(&cli).await,
     }
@@ -50,6 +50,7 @@ async fn on_installation(cli: &Cli) -> Result<()> {
             data.display()
         )));
     }
+    let mut stop = listen()?;
     match Embedded::attach(data, Durability::Full, &|_| ()).await? {
         Attached::Running => {
             let settings = Settings::from_data(data)?;
@@ -60,10 +61,7 @@ async fn on_installation(cli: &Cli) -> Result<()> {
                 let with = embedded.provisioner(actor(), &|_| ()).await?;
                 command(cli, with, &Settings::from_data(data)?.control_url).await
             };
-            let done = tokio::select! {
-                done = done => done,
-                () = told_to_stop(false) => Err(Error::Unavailable("interrupted".into())),
-            };
+            let done = stop.or(done).await.unwrap_or(Err(Error::Interrupted));
             embedded.stop()?;
             done
         }
@@ -187,97 +185,8 @@ async fn on_keys(with: &Provisioner, command: &Key) -> Result<Value> {
 async fn run_worker(with: Provisioner, control_url: &str) -> Result<()> {
     strowger::telemetry::init();
     let listening = Control::lazy(control_url, "strowgerctl worker", 1)?;
-    tokio::select! {
-        () = worker::run(Arc::new(with), listening) => {}
-        () = told_to_stop(false) => {}
-    }
+    listen()?.or(worker::run(Arc::new(with), listening)).await;
     Ok(())
-}
-
-/// Everything of an embedded installation, and the worker in this process.
-async fn run_up(data: &Path, up: &args::Up) -> Result<()> {
-    strowger::telemetry::init();
-    let stop = told_to_stop(false);
-    let embedded = start(data, up.fresh).await?;
-    let done = async {
-        let with = Arc::new(embedded.provisioner(Actor::worker("up"), &say).await?);
-        embedded.announce()?;
-        let listening = Control::lazy(&Settings::from_data(data)?.control_url, "strowgerctl worker", 1)?;
-        let mut server = Server::start(data, up.port, up.public_url.as_deref(), None).await?;
-        show(args::Output::Text, &format!("listening on {}", server.base_url).into())?;
-        tokio::select! {
-            () = worker::run(with, listening) => {}
-            error = server.ended() => return Err(error),
-            () = stop => {}
-        }
-        say("stopping");
-        server.stop().await;
-        Ok(())
-    };
-    let done = done.await;
-    embedded.stop()?;
-    done
-}
-
-async fn run_demo(data: &Path, args: &args::Demo, cli: &Cli) -> Result<()> {
-    let stop = told_to_stop(false);
-    let embedded = start(data, args.fresh).await?;
-    let done = async {
-        let with = Arc::new(embedded.provisioner(Actor::operator("demo"), &say).await?);
-        embedded.announce()?;
-        let control_url = Settings::from_data(data)?.control_url;
-        let listening = Control::lazy(&control_url, "strowgerctl worker", 1)?;
-        let working = tokio::spawn(worker::run(Arc::clone(&with), listening));
-        let log = data.join("strowger.log");
-        let server = Server::start(data, args.port, None, Some(&log)).await?;
-        let shown = demo::run(&with, &server.base_url, &say).await;
-        let shown = match shown {
-            Ok(report) if cli.output == args::Output::Json => show(cli.output, &json!(report)),
-            Ok(report) => demo::print(&report, data, &log).map_err(Error::io("print")),
-            Err(error) => Err(error),
-        };
-        if shown.is_ok() && !args.exit {
-            say("serving until you press Ctrl-C");
-            stop.await;
-        }
-        server.stop().await;
-        working.abort();
-        shown
-    };
-    let done = done.await;
-    say("stopping the private Postgres");
-    embedded.stop()?;
-    done
-}
-
-async fn start(data: &Path, fresh: bool) -> Result<Embedded> {
-    if fresh && data.exists() {
-        if !data.join("lock").exists() {
-            return Err(Error::Conflict(format!("{} is not a data folder of ours; it is left alone", data.display())));
-        }
-        // Whoever runs it keeps it: only a folder that we can start is cleared.
-        Embedded::start(data, Durability::Full, &|_| ()).await?.stop()?;
-        std::fs::remove_dir_all(data).map_err(Error::io(format!("delete {}", data.display())))?;
-    }
-    Embedded::start(data, Durability::Full, &say).await
-}
-
-async fn run_postgres(data: &Path, unsafe_no_sync: bool, cli: &Cli) -> Result<()> {
-    let durability = if unsafe_no_sync { Durability::None } else { Durability::Full };
-    let stop = told_to_stop(false);
-    let embedded = Embedded::start(data, durability, &say).await?;
-    let mut shown = serde_json::Map::new();
-    for name in ["control", "shared", "dedicated"] {
-        let Superuser { address, user, password } = embedded.superuser(name)?;
-        let password = password.expose_str().unwrap_or_default().to_owned();
-        shown.insert(
-            name.into(),
-            format!("postgres://{user}:{password}@{}:{}/postgres", address.host, address.port).into(),
-        );
-    }
-    show(cli.output, &shown.into())?;
-    stop.await;
-    embedded.stop()
 }
 
 async fn init(prefix: &Prefix, out: &Path) -> Result<()> {
@@ -299,6 +208,11 @@ async fn init(prefix: &Prefix, out: &Path) -> Result<()> {
         out.display()
     ));
     Ok(())
+}
+
+/// Takes the signals over that would otherwise kill us.
+pub(super) fn listen() -> Result<Stop> {
+    Stop::listen().map_err(Error::io("take over the signals"))
 }
 
 /// What comes on standard input, without the line's end.
@@ -332,6 +246,6 @@ fn default_data() -> PathBuf {
     }
 }
 
-fn show(output: args::Output, value: &Value) -> Result<()> {
+pub(super) fn show(output: args::Output, value: &Value) -> Result<()> {
     print(output, value).map_err(Error::io("print"))
 }

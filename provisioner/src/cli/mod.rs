@@ -2,6 +2,7 @@
 
 mod args;
 mod commands;
+mod local;
 mod output;
 mod running;
 

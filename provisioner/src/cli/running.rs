@@ -26,14 +26,11 @@ impl Server {
         if let Some(url) = public_url {
             command.args(["--public-url", url]);
         }
-        // It gets its own login and ring from its own file; nothing of ours is handed down.
-        for name in [
-            "STROWGERCTL_CONTROL_URL",
-            "STROWGERCTL_SERVER_KEY_RING",
-            "STROWGERCTL_ADMIN_KEY_RING",
-            "STROWGERCTL_CONFIG",
-        ] {
-            command.env_remove(name);
+        // It gets its own login and ring from its own file: what our shell says of another installation is not for it.
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("STROWGER")) {
+            if name != "STROWGER_LOG_FORMAT" {
+                command.env_remove(name);
+            }
         }
         if let Some(path) = log {
             let file = std::fs::OpenOptions::new().append(true).create(true).open(path);

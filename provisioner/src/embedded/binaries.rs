@@ -98,10 +98,12 @@ impl Binaries {
     }
 
     pub(super) fn initdb(&self, data: &Path, password: &Secret, durability: Durability) -> Result<()> {
-        // A folder without PG_VERSION is what a killed initdb left.
-        let _ = fs::remove_dir_all(data);
+        // Made aside and renamed when whole: what a kill leaves is never taken for a cluster. A name of our own, because the
+        // initdb of a killed run may still be writing to its.
+        let (whole, aside) = (data, data.with_extension(format!("new-{}", std::process::id())));
+        let data = aside.as_path();
         fs::create_dir(data).map_err(Error::io("create the cluster's folder"))?;
-        let password_file = data.with_extension("pw");
+        let password_file = aside.with_extension(format!("pw-{}", std::process::id()));
         write_private(&password_file, password.expose())?;
         if let Some(User { uid, gid }) = self.user {
             let owned = chown(data, Some(uid), Some(gid)).and_then(|()| chown(&password_file, Some(uid), Some(gid)));
@@ -121,7 +123,7 @@ impl Binaries {
         let file = data.join("postgresql.conf");
         let appended =
             fs::OpenOptions::new().append(true).open(file).and_then(|mut file| file.write_all(conf.as_bytes()));
-        appended.map_err(Error::io("configure the cluster"))
+        appended.and_then(|()| fs::rename(data, whole)).map_err(Error::io("configure the cluster"))
     }
 
     pub(super) fn start(&self, data: &Path, port: u16) -> Result<u16> {

@@ -116,6 +116,35 @@ impl Embedded {
         Ok(())
     }
 
+    /// Stops the clusters of a folder, whole or not, and deletes what is ours in it. Nobody else can take it meanwhile.
+    pub fn clear(dir: &Path) -> Result<()> {
+        if !dir.exists() {
+            return Ok(());
+        }
+        let user = postgres_user()?;
+        make_folders(dir, user)?;
+        let lock = fs::File::create(dir.join("lock")).map_err(Error::io("create the lock file"))?;
+        lock.try_lock().map_err(|_| Error::Conflict(format!("{} is in use by another strowgerctl", dir.display())))?;
+        let binaries = Binaries::find(user)?;
+        let clusters = fs::read_dir(dir.join("postgres")).map_err(Error::io("read the data folder"))?;
+        for cluster in clusters.flatten() {
+            if binaries.running_port(&cluster.path()).is_some() {
+                binaries.stop(&cluster.path())?;
+            }
+        }
+        for name in OURS.iter().filter(|name| **name != "lock") {
+            let path = dir.join(name);
+            let gone = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+            match gone {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Error::io(format!("delete {}", path.display()))(error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     /// Stops the clusters cleanly.
     pub fn stop(self) -> Result<()> {
         let _ = fs::remove_file(self.dir.join("running"));
@@ -177,7 +206,8 @@ impl Embedded {
             url.parse().map_err(|_| Error::Conflict("strowgerctl.toml is damaged".into()))?;
         let old = parsed.get_ports().first().copied().unwrap_or(port);
         if old != port {
-            for file in ["strowgerctl.toml", "strowger.toml"] {
+            // Ours last: what it says decides whether this is done.
+            for file in ["strowger.toml", "strowgerctl.toml"] {
                 let path = self.dir.join(file);
                 let text = fs::read_to_string(&path).map_err(Error::io(format!("read {}", path.display())))?;
                 write_private(
@@ -198,8 +228,18 @@ impl Embedded {
     }
 }
 
+/// What a data folder of ours holds, whatever became of its making.
+const OURS: [&str; 7] = ["keys", "postgres", "lock", "running", "strowger.toml", "strowgerctl.toml", "strowger.log"];
+
+/// Makes the folders. One that holds other things than ours is left alone: it may be somebody's home.
 fn make_folders(dir: &Path, user: Option<User>) -> Result<()> {
     let doing = || format!("prepare the data folder {}", dir.display());
+    let entries = fs::read_dir(dir).map_or_else(|_| Vec::new(), |entries| entries.flatten().collect());
+    if !entries.is_empty() && !dir.join("lock").exists() {
+        let why =
+            format!("{} holds other things and is left alone: choose a new or empty folder with --data", dir.display());
+        return Err(Error::Conflict(why));
+    }
     let private = |path: &Path, mode| {
         fs::create_dir_all(path)
             .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(mode)))
@@ -207,6 +247,7 @@ fn make_folders(dir: &Path, user: Option<User>) -> Result<()> {
     };
     // Another user has to pass through to its clusters, and to nothing else in here.
     private(dir, if user.is_some() { 0o711 } else { 0o700 })?;
+    fs::File::create(dir.join("lock")).map_err(Error::io("create the lock file"))?;
     private(&dir.join("keys"), 0o700)?;
     private(&dir.join("postgres"), if user.is_some() { 0o711 } else { 0o700 })?;
     if let Some(user) = user {

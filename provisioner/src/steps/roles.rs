@@ -1,5 +1,6 @@
 //! A tenant's four roles: an owner that nobody logs in as, a group with the rights, and two logins that take turns.
 
+use strowger::budget::LOGIN_CONNECTION_LIMIT;
 use strowger::control::clusters::Cluster;
 use strowger::control::tenants::Tenant;
 use strowger::vault::Secret;
@@ -9,9 +10,6 @@ use crate::Provisioner;
 use crate::admin_db::{AdminDb, ident, literal};
 use crate::error::{Error, Result};
 use crate::scram;
-
-/// All instances' pools for one tenant together stay under this.
-const CONNECTION_LIMIT: u32 = 20;
 
 /// Also sent in every startup packet; on the role they hold for whoever else gets hold of the login.
 const SETTINGS: [(&str, &str); 3] =
@@ -46,7 +44,7 @@ pub(crate) async fn ensure_roles(
             "nologin password null".to_owned()
         };
         sql.push_str(&format!(
-            "alter role {role} {credential} connection limit {CONNECTION_LIMIT} valid until 'infinity';\n"
+            "alter role {role} {credential} connection limit {LOGIN_CONNECTION_LIMIT} valid until 'infinity';\n"
         ));
         sql.push_str(&settings(&role, &tenant.schema, &databases_with_settings(&db, &login).await?));
         sql.push_str(&format!("grant {} to {role};\n", ident(&group)));
