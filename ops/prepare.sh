@@ -13,6 +13,10 @@ apt_install() {
         { as_root apt-get update -qq && as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$@" >/dev/null; }
 }
 
+need_rust() {
+    command -v cargo >/dev/null || { echo "a Rust toolchain is needed: https://rustup.rs" >&2; exit 1; }
+}
+
 have_postgres() {
     [ -n "${STROWGER_POSTGRES_BIN:-}" ] || command -v initdb >/dev/null ||
         ls /usr/lib/postgresql/*/bin/initdb /opt/homebrew/opt/postgresql*/bin/initdb /usr/local/opt/postgresql*/bin/initdb >/dev/null 2>&1

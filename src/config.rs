@@ -87,7 +87,7 @@ impl Args {
             None => Options::default(),
             Some(path) => {
                 let text = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
-                understood(&text).with_context(|| format!("understand {}", path.display()))?
+                understand(&text).map_err(|error| anyhow::anyhow!("{}, {error}", path.display()))?
             }
         };
         let given = self.options;
@@ -129,10 +129,10 @@ impl Args {
 }
 
 /// Reads TOML. An error says where and why, and does not quote the line: it may hold a password.
-fn understood<T: serde::de::DeserializeOwned>(text: &str) -> anyhow::Result<T> {
+pub fn understand<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
     toml::from_str(text).map_err(|error| {
-        let line = error.span().map_or(1, |span| text[..span.start].lines().count().max(1));
-        anyhow::anyhow!("line {line}: {}", error.message())
+        let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
+        format!("line {line}: {}", error.message())
     })
 }
 

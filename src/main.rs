@@ -1,6 +1,7 @@
 //! The `strowger` server process.
 
 use std::io::Write as _;
+use std::process::ExitCode;
 
 use clap::Parser as _;
 use strowger::config::Args;
@@ -8,8 +9,17 @@ use strowger::http::{self, Access};
 use strowger::serve::Server;
 use strowger::telemetry;
 
-fn main() -> anyhow::Result<()> {
-    let args = Args::parse();
+fn main() -> ExitCode {
+    match run(Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: Args) -> anyhow::Result<()> {
     if args.routes {
         return print_routes();
     }

@@ -11,6 +11,7 @@ use phonenumber::metadata::DATABASE;
 
 use crate::id::{InvalidId, Region};
 
+const NOT_E164: InvalidId = InvalidId("not a phone number in E.164: + and 7 to 15 digits, as in +18005550100");
 const NOT_A_NUMBER: InvalidId =
     InvalidId("not a phone number: + and 7 to 15 digits, or a local number of the tenant's region");
 
@@ -83,8 +84,8 @@ impl FromStr for PhoneNumber {
     type Err = InvalidId;
     /// Only the strict form: `+` and digits, nothing between.
     fn from_str(s: &str) -> Result<Self, InvalidId> {
-        let digits = s.strip_prefix('+').ok_or(NOT_A_NUMBER)?;
-        if digits.bytes().all(|b| b.is_ascii_digit()) { Self::international(digits) } else { Err(NOT_A_NUMBER) }
+        let digits = s.strip_prefix('+').filter(|rest| rest.bytes().all(|b| b.is_ascii_digit())).ok_or(NOT_E164)?;
+        Self::international(digits).map_err(|_| NOT_E164)
     }
 }
 

@@ -8,7 +8,7 @@ use strowger::control::keys::{self, Ring};
 use strowger::control::tokens::{self, NewKey};
 use strowger::control::{Actor, Control, installation};
 use strowger::id::Prefix;
-use strowger::vault::{DataKey, MasterRing, Scope, Secret, SigningSecret};
+use strowger::vault::{DataKey, MasterRing, Scope, Secret, SigningSecret, WrappedKey};
 use tokio_postgres::Client;
 
 use crate::admin_db::{self, AdminDb, ident, literal};
@@ -99,6 +99,7 @@ pub async fn init(
     let [owner, server, database] = ["control", "server", "control"].map(|what| prefix.name(what));
     let (owner_password, server_password) = (Secret::random_password(), Secret::random_password());
     let super_db = at.connect("postgres").await?;
+    refuse_other_rings(at, &super_db, &database, server_ring, admin_ring).await?;
     ensure_login(&super_db, &owner, "", &owner_password).await?;
     ensure_login(&super_db, &server, "connection limit 200", &server_password).await?;
     if row(&super_db, "select 1 from pg_database where datname = $1", &database).await?.is_none() {
@@ -127,6 +128,35 @@ pub async fn init(
     first_keys(&control, server_ring, admin_ring, actor).await?;
     control.close().await;
     Ok(urls)
+}
+
+/// A control database that is there already can only be initialised again by who holds its rings.
+async fn refuse_other_rings(
+    at: &Superuser,
+    super_db: &Client,
+    database: &str,
+    server_ring: &MasterRing,
+    admin_ring: &MasterRing,
+) -> Result<()> {
+    if row(super_db, "select 1 from pg_database where datname = $1", database).await?.is_none() {
+        return Ok(());
+    }
+    let db = at.connect(database).await?;
+    if row(&db, "select 1 from pg_tables where tablename = $1", "data_keys").await?.is_none() {
+        return Ok(());
+    }
+    for (name, ring) in [("server", server_ring), ("admin", admin_ring)] {
+        let sql = "select version, wrapped from data_keys where tenant_id is null and ring = $1 order by version desc limit 1";
+        let Some(found) = row(&db, sql, name).await? else { continue };
+        let version: i32 = found.get(0);
+        let wrapped = WrappedKey { version: version.unsigned_abs(), bytes: found.get(1) };
+        if ring.unwrap_data_key(Scope::Platform, &wrapped).is_err() {
+            return Err(Error::Conflict(format!(
+                "this server has a control database already, and the {name} ring does not open it: give --out the folder with its rings"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Brings the control database's tables up to date, one process at a time: refinery takes no lock of its own.
@@ -203,6 +233,7 @@ pub struct ClusterSpec<'a> {
 /// Prepares a server (admin role, template database, shared database, nothing for PUBLIC) and registers it.
 pub async fn add_cluster(with: &Provisioner, at: &Superuser, spec: &ClusterSpec<'_>) -> Result<()> {
     let prefix = &with.installation.prefix;
+    refuse_contradiction(with, at, spec).await?;
     let super_db = at.connect("postgres").await?;
     refuse_unfit(&super_db, prefix).await?;
     let [admin, login] = ["admin", "admin_a"].map(|what| prefix.name(what));
@@ -240,6 +271,25 @@ pub async fn add_cluster(with: &Provisioner, at: &Superuser, spec: &ClusterSpec<
     Ok(())
 }
 
+/// A server has one name, and a name one kind.
+async fn refuse_contradiction(with: &Provisioner, at: &Superuser, spec: &ClusterSpec<'_>) -> Result<()> {
+    let shaped = spec.name.starts_with(|c: char| c.is_ascii_lowercase())
+        && spec.name.len() <= 31
+        && spec.name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    if !shaped {
+        return Err(Error::Conflict("a cluster's name is up to 31 of a-z, 0-9, - and starts with a letter".into()));
+    }
+    for known in clusters::list(&with.control).await? {
+        if known.name == spec.name && known.kind != spec.holds.cluster_kind() {
+            return Err(Error::Conflict(format!("cluster {} is {} and stays so", known.name, known.kind)));
+        }
+        if known.name != spec.name && known.address.host == at.address.host && known.address.port == at.address.port {
+            return Err(Error::Conflict(format!("this server is registered already, as cluster {}", known.name)));
+        }
+    }
+    Ok(())
+}
+
 /// The database of a shared cluster, and the group that may connect to it.
 async fn prepare_shared(with: &Provisioner, cluster: &Cluster) -> Result<()> {
     let prefix = &with.installation.prefix;
@@ -265,14 +315,19 @@ async fn refuse_unfit(db: &Client, prefix: &Prefix) -> Result<()> {
         // A prepared transaction outlives its session and the worker's limit on the age of tenants' transactions.
         ("max_prepared_transactions", "0"),
     ];
+    let mut unfit = Vec::new();
     for (name, needed) in NEEDED {
-        let found: String = row(db, "select setting from pg_settings where name = $1", name)
-            .await?
-            .map_or_else(String::new, |row| row.get(0));
-        if found != needed {
-            let fix = format!("alter system set {name} = '{needed}'; select pg_reload_conf(); (or restart it)");
-            return Err(Error::Conflict(format!("this server has {name} = {found}. Run as superuser: {fix}")));
+        let found = row(db, "select setting from pg_settings where name = $1", name).await?;
+        if found.is_none_or(|row| row.get::<_, String>(0) != needed) {
+            unfit.push(format!("  alter system set {name} = '{needed}';"));
         }
+    }
+    if !unfit.is_empty() {
+        return Err(Error::Conflict(format!(
+            "this server's settings could bring callers' words into its log, or outlive our limits. As superuser, one statement at a \
+             time:\n{}\n  select pg_reload_conf();\n(max_prepared_transactions needs a restart.)",
+            unfit.join("\n")
+        )));
     }
     if row(db, "select 1 from pg_database where datname = $1", &prefix.name("control")).await?.is_some() {
         let why = "the control database has a cluster of its own: a tenant's login could exhaust the server it shares";

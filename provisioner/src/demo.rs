@@ -249,7 +249,9 @@ async fn reach(with: &Provisioner, from: &Tenant, to: &Tenant) -> Result<String>
 }
 
 /// The report for people.
-pub fn print(report: &Report, data: &Path, log: &Path) -> io::Result<()> {
+///
+/// `serving`: whether the server goes on, so that there is something to try.
+pub fn print(report: &Report, data: &Path, log: &Path, serving: bool) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(
         out,
@@ -269,7 +271,15 @@ pub fn print(report: &Report, data: &Path, log: &Path) -> io::Result<()> {
             t.login_role, t.reached_for, t.refusal
         )?;
     }
-    let Some(first) = report.tenants.first() else { return Ok(()) };
+    let Some(first) = report.tenants.first().filter(|_| serving) else {
+        return writeln!(
+            out,
+            "Run it without --exit to go on serving and try more. The server's log is {}.\n",
+            log.display()
+        );
+    };
+    let ctl = std::env::current_exe()?;
+    let ctl = ctl.display();
     let (data, base, caller) = (data.display(), &report.base_url, first.caller.replace('+', "%2B"));
     writeln!(out, "The server is at {base}, its log in {}. Try, in another terminal:\n", log.display())?;
     writeln!(out, "TOKEN={}   # customer {}, for an hour", first.token, first.customer_id)?;
@@ -283,8 +293,8 @@ pub fn print(report: &Report, data: &Path, log: &Path) -> io::Result<()> {
     }
     writeln!(
         out,
-        "psql \"$(strowgerctl --data {data} tenant connection {})\" -c 'select * from memories'",
+        "psql \"$({ctl} --data {data} tenant connection {})\" -c 'select user_id, type, content from memories'",
         first.customer_id
     )?;
-    writeln!(out, "strowgerctl --data {data} tenant list\n")
+    writeln!(out, "{ctl} --data {data} tenant list\n")
 }

@@ -6,6 +6,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use strowger::config::understand;
 use strowger::vault::MasterRing;
 
 use crate::bootstrap::ControlUrls;
@@ -96,9 +97,5 @@ pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
 
 fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
     let text = std::fs::read_to_string(path).map_err(Error::io(format!("read {}", path.display())))?;
-    // The error's own display quotes the line, which may hold a password.
-    toml::from_str(&text).map_err(|error| {
-        let line = error.span().map_or(1, |span| text[..span.start].lines().count().max(1));
-        Error::Conflict(format!("{}, line {line}: {}", path.display(), error.message()))
-    })
+    understand(&text).map_err(|error| Error::Conflict(format!("{}, {error}", path.display())))
 }

@@ -35,8 +35,10 @@ pub struct NewTenant<'a> {
 
 /// Creates a tenant, or finishes creating it, or finds that it is there as asked: the same result each time.
 pub async fn create(with: &Provisioner, new: &NewTenant<'_>) -> Result<Tenant> {
-    if new.name.trim().is_empty() || new.name.chars().count() > 200 {
-        return Err(Error::Conflict("a tenant's name has 1 to 200 characters".into()));
+    if new.name.trim().is_empty() || new.name.chars().count() > 200 || new.name.chars().any(char::is_control) {
+        return Err(Error::Conflict(
+            "a tenant's name has 1 to 200 characters, none of them a control character".into(),
+        ));
     }
     let tenant = match tenants::find(&with.control, new.name).await? {
         Some(found) => as_asked(found, new)?,

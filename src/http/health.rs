@@ -42,7 +42,7 @@ pub(super) async fn log(request: Request, next: Next) -> Response {
         .unwrap_or("-")
         .to_owned();
     let response = next.run(request).await;
-    let duration_ms = clock.elapsed().as_secs_f64() * 1000.0;
+    let duration_ms = (clock.elapsed().as_secs_f64() * 100_000.0).round() / 100.0;
     let method = method.as_ref().map_or("-", Method::as_str);
     tracing::info!(method, path, status = response.status().as_u16(), duration_ms, request.id = id, "request");
     response

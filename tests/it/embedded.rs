@@ -173,6 +173,7 @@ fn a_folder_of_somebody_else_is_left_alone() {
     let folder = Folder::new("foreign");
     std::fs::create_dir(&folder.0).unwrap();
     std::fs::write(folder.0.join("letter"), "dear").unwrap();
+    std::fs::write(folder.0.join("lock"), "").unwrap();
     let before = std::fs::metadata(&folder.0).unwrap().mode();
     for args in [["demo", "--exit"].as_slice(), &["demo", "--exit", "--fresh"], &["up"], &["tenant", "list"]] {
         let ran = folder.ctl(args, "");

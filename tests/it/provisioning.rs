@@ -3,7 +3,7 @@
 use serde_json::json;
 use strowger::control::clusters::Isolation;
 
-use crate::support::world;
+use crate::support::{World, world};
 
 #[test]
 fn create_is_idempotent_and_ids_are_not_reused() {
@@ -89,5 +89,57 @@ fn a_new_schema_is_what_refinery_would_have_made() {
         assert!(report.applied_migrations().is_empty(), "refinery finds its own history complete");
         let found = strowger::schema::migrations().get_applied_migrations_async(&mut db).await.unwrap();
         assert_eq!(found.len(), strowger::schema::migrations().get_migrations().len());
+    });
+}
+
+#[test]
+fn what_would_take_an_installation_apart_is_refused_before_anything_changes() {
+    world(async |w| {
+        let (control, shared) = (World::superuser_url("control"), World::superuser_url("shared"));
+        let elsewhere = w.dir.join("elsewhere");
+        let init = ["init", "--prefix", w.prefix.as_str(), "--out"];
+        let other_rings = w.ctl_with(&[&init[..], &[elsewhere.to_str().unwrap()]].concat(), &control);
+        assert_eq!(
+            (other_rings.code, other_rings.stderr.contains("ring does not open it")),
+            (Some(3), true),
+            "{}",
+            other_rings.stderr
+        );
+
+        for (name, kind, says) in [
+            ("again", "shared", "registered already, as cluster shared"),
+            ("shared", "dedicated", "is shared and stays so"),
+            ("EU 3", "shared", "a cluster's name"),
+        ] {
+            let ran = w.ctl_with(&["cluster", "add", name, "--kind", kind], &shared);
+            assert_eq!((ran.code, ran.stderr.contains(says)), (Some(3), true), "{name}: {}", ran.stderr);
+        }
+        let far = w.ctl_with(&["cluster", "add", "far", "--kind", "shared"], "postgres://postgres:x@db.example/");
+        assert_eq!((far.code, far.stderr.contains("sslmode")), (Some(3), true), "{}", far.stderr);
+        w.ctl(&["tenant", "create", "--name", "Still here", "--isolation", "schema"]).json();
+
+        let same_rings = w.ctl_with(&[&init[..], &[w.dir.to_str().unwrap()]].concat(), &control);
+        assert_eq!(same_rings.code, Some(0), "{}", same_rings.stderr);
+        assert_eq!(
+            w.ctl(&["tenant", "list"]).json().as_array().unwrap().len(),
+            1,
+            "new passwords, the same installation"
+        );
+    });
+}
+
+/// What a file of settings says wrong is named by its line and not quoted.
+#[test]
+fn a_mistaken_settings_file_does_not_give_its_password_away() {
+    world(async |w| {
+        let file = w.dir.join("wrong.toml");
+        std::fs::write(&file, "# ours\ncontrol_url = \"postgres://a:hunter2@h/d\"\n").unwrap();
+        let ran = crate::support::run(&["--config", file.to_str().unwrap(), "tenant", "list"], "");
+        assert_eq!(ran.code, Some(3));
+        assert!(ran.stderr.contains("line 2") && !ran.stderr.contains("hunter2"), "{}", ran.stderr);
+        let server =
+            std::process::Command::new(env!("CARGO_BIN_EXE_strowger")).arg("--config").arg(&file).output().unwrap();
+        let words = String::from_utf8(server.stderr).unwrap();
+        assert!(!server.status.success() && words.contains("line 2") && !words.contains("hunter2"), "{words}");
     });
 }

@@ -16,7 +16,7 @@ use crate::settings::Given;
 #[derive(Debug, Parser)]
 #[command(name = "strowgerctl", version, after_help = EXIT_CODES)]
 pub struct Cli {
-    /// Folder of the embedded installation
+    /// Folder of the embedded installation [default: ~/.local/share/strowger, for root /var/lib/strowger]
     #[arg(long, env = "STROWGER_DATA", global = true)]
     pub(super) data: Option<PathBuf>,
     /// A TOML file with control-url, server-key-ring and admin-key-ring

@@ -28,11 +28,11 @@ use crate::{Provisioner, numbers as number_operations, tenants, worker};
 
 /// Carries out what was typed.
 pub async fn run(cli: Cli) -> Result<()> {
-    let data = || cli.data.clone().unwrap_or_else(default_data);
+    let data = || absolute(&cli.data.clone().unwrap_or_else(default_data));
     match &cli.command {
-        Command::Demo(demo) => local::demo(&data(), demo, &cli).await,
-        Command::Up(up) => local::up(&data(), up).await,
-        Command::Postgres { unsafe_no_sync } => local::postgres(&data(), *unsafe_no_sync, &cli).await,
+        Command::Demo(demo) => local::demo(&data()?, demo, &cli).await,
+        Command::Up(up) => local::up(&data()?, up).await,
+        Command::Postgres { unsafe_no_sync } => local::postgres(&data()?, *unsafe_no_sync, &cli).await,
         Command::Init { prefix, out } => init(&prefix.parse()?, out).await,
         _ => on_installation(&cli).await,
     }
@@ -40,11 +40,14 @@ pub async fn run(cli: Cli) -> Result<()> {
 
 /// The commands that need an installation: a running one is used, an embedded one is started for the while.
 async fn on_installation(cli: &Cli) -> Result<()> {
-    let Some(data) = &cli.data else {
+    let nothing_said = cli.config.is_none() && cli.given.control_url.is_none();
+    let default = Some(default_data()).filter(|data| nothing_said && Embedded::is_ours(data));
+    let Some(data) = cli.data.clone().or(default) else {
         let settings = Settings::load(&cli.given, cli.config.as_deref())?;
         return command(cli, open(&settings).await?, &settings.control_url).await;
     };
-    if !data.join("strowgerctl.toml").exists() && !data.join("lock").exists() {
+    let data = &absolute(&data)?;
+    if !Embedded::is_ours(data) {
         return Err(Error::Conflict(format!(
             "there is no installation in {}: `strowgerctl up --data {0}` makes one",
             data.display()
@@ -236,6 +239,11 @@ fn actor() -> Actor {
     let user = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_else(|_| "unknown".into());
     let host = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
     Actor::operator(&format!("{user}@{}", host.trim()))
+}
+
+/// Postgres's programs run in another folder than we do.
+fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path).map_err(Error::io(format!("find {}", path.display())))
 }
 
 /// A folder that the user Postgres runs as can reach: root's home is closed to it.

@@ -80,7 +80,7 @@ pub(super) async fn demo(data: &Path, args: &args::Demo, cli: &Cli) -> Result<()
         let report = stop.or(demo::run(&running.with, &running.server.base_url, &say)).await;
         let shown = match report.unwrap_or(Err(Error::Interrupted)) {
             Ok(report) if cli.output == args::Output::Json => show(cli.output, &json!(report)),
-            Ok(report) => demo::print(&report, data, &log).map_err(Error::io("print")),
+            Ok(report) => demo::print(&report, data, &log, !args.exit).map_err(Error::io("print")),
             Err(error) => Err(error),
         };
         if shown.is_ok() && !args.exit {

@@ -1,5 +1,6 @@
 //! The server as a child process without the admin ring: the split between the two halves is real here too.
 
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -33,7 +34,7 @@ impl Server {
             }
         }
         if let Some(path) = log {
-            let file = std::fs::OpenOptions::new().append(true).create(true).open(path);
+            let file = std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(path);
             command.stderr(file.map_err(Error::io(format!("open {}", path.display())))?);
         }
         let mut child =

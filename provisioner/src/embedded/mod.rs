@@ -116,6 +116,11 @@ impl Embedded {
         Ok(())
     }
 
+    /// Whether a folder is a data folder of ours.
+    pub fn is_ours(dir: &Path) -> bool {
+        dir.join(MARKER).exists()
+    }
+
     /// Stops the clusters of a folder, whole or not, and deletes what is ours in it. Nobody else can take it meanwhile.
     pub fn clear(dir: &Path) -> Result<()> {
         if !dir.exists() {
@@ -228,6 +233,9 @@ impl Embedded {
     }
 }
 
+/// Tells a data folder of ours from anybody else's.
+const MARKER: &str = "strowger-data-folder";
+
 /// What a data folder of ours holds, whatever became of its making.
 const OURS: [&str; 7] = ["keys", "postgres", "lock", "running", "strowger.toml", "strowgerctl.toml", "strowger.log"];
 
@@ -235,7 +243,8 @@ const OURS: [&str; 7] = ["keys", "postgres", "lock", "running", "strowger.toml",
 fn make_folders(dir: &Path, user: Option<User>) -> Result<()> {
     let doing = || format!("prepare the data folder {}", dir.display());
     let entries = fs::read_dir(dir).map_or_else(|_| Vec::new(), |entries| entries.flatten().collect());
-    if !entries.is_empty() && !dir.join("lock").exists() {
+    let marker = dir.join(MARKER);
+    if !entries.is_empty() && !marker.exists() {
         let why =
             format!("{} holds other things and is left alone: choose a new or empty folder with --data", dir.display());
         return Err(Error::Conflict(why));
@@ -247,7 +256,7 @@ fn make_folders(dir: &Path, user: Option<User>) -> Result<()> {
     };
     // Another user has to pass through to its clusters, and to nothing else in here.
     private(dir, if user.is_some() { 0o711 } else { 0o700 })?;
-    fs::File::create(dir.join("lock")).map_err(Error::io("create the lock file"))?;
+    fs::write(marker, "This folder belongs to strowgerctl.\n").map_err(Error::io(doing()))?;
     private(&dir.join("keys"), 0o700)?;
     private(&dir.join("postgres"), if user.is_some() { 0o711 } else { 0o700 })?;
     if let Some(user) = user {

@@ -150,6 +150,11 @@ impl World {
         connect(&format!("{server}/{database}")).await.unwrap()
     }
 
+    /// A superuser's URL, as `strowgerctl` wants it.
+    pub(crate) fn superuser_url(cluster: &str) -> String {
+        clusters::url(cluster)
+    }
+
     async fn take_down(&self) {
         self.with.control().close().await;
         for cluster in ["control", "shared", "dedicated"] {
