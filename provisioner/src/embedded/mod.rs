@@ -239,14 +239,14 @@ const MARKER: &str = "strowger-data-folder";
 /// What a data folder of ours holds, whatever became of its making.
 const OURS: [&str; 7] = ["keys", "postgres", "lock", "running", "strowger.toml", "strowgerctl.toml", "strowger.log"];
 
-/// Makes the folders. One that holds other things than ours is left alone: it may be somebody's home.
+/// Makes the folders. In a folder that holds other things too, those are left as they are, and nothing is taken from its mode; one that
+/// holds what only looks like ours is refused.
 fn make_folders(dir: &Path, user: Option<User>) -> Result<()> {
     let doing = || format!("prepare the data folder {}", dir.display());
-    let entries = fs::read_dir(dir).map_or_else(|_| Vec::new(), |entries| entries.flatten().collect());
     let marker = dir.join(MARKER);
-    if !entries.is_empty() && !marker.exists() {
-        let why =
-            format!("{} holds other things and is left alone: choose a new or empty folder with --data", dir.display());
+    let is_empty = fs::read_dir(dir).map_or(true, |mut entries| entries.next().is_none());
+    if let Some(name) = OURS.iter().find(|name| !marker.exists() && dir.join(name).exists()) {
+        let why = format!("{} holds a {name} that is not ours: choose another folder with --data", dir.display());
         return Err(Error::Conflict(why));
     }
     let private = |path: &Path, mode| {
@@ -255,7 +255,12 @@ fn make_folders(dir: &Path, user: Option<User>) -> Result<()> {
             .map_err(Error::io(doing()))
     };
     // Another user has to pass through to its clusters, and to nothing else in here.
-    private(dir, if user.is_some() { 0o711 } else { 0o700 })?;
+    if is_empty {
+        private(dir, if user.is_some() { 0o711 } else { 0o700 })?;
+    } else if user.is_some() {
+        let mode = fs::metadata(dir).map_err(Error::io(doing()))?.permissions().mode();
+        private(dir, mode | 0o011)?;
+    }
     fs::write(marker, "This folder belongs to strowgerctl.\n").map_err(Error::io(doing()))?;
     private(&dir.join("keys"), 0o700)?;
     private(&dir.join("postgres"), if user.is_some() { 0o711 } else { 0o700 })?;
