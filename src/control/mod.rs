@@ -21,7 +21,7 @@ pub mod tokens;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions as _, Connection as _, PgPool, Postgres, Transaction};
+use sqlx::{ConnectOptions as _, PgPool, Postgres, Transaction};
 
 pub use audit::{Actor, Change};
 
@@ -65,9 +65,6 @@ impl From<crate::id::InvalidId> for ControlError {
     }
 }
 
-/// A connection that was used less than this ago is taken to be alive.
-const FRESH: Duration = Duration::from_secs(1);
-
 /// A pool of connections to the control database. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Control {
@@ -83,13 +80,6 @@ impl Control {
             .max_connections(max)
             .acquire_timeout(Duration::from_secs(2))
             .max_lifetime(None)
-            .test_before_acquire(false)
-            .before_acquire(|connection, seen| {
-                Box::pin(async move {
-                    // A connection that was just used needs no question first; one that has been idle may be dead.
-                    Ok(seen.idle_for < FRESH || connection.ping().await.is_ok())
-                })
-            })
             .connect_lazy_with(options);
         Ok(Self { pool })
     }
