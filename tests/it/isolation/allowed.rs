@@ -20,7 +20,7 @@ struct Allowed {
 }
 
 /// Turned red by refusing one of them, say with `revoke execute on function pg_get_constraintdef(oid) from public` in
-/// bootstrap.rs, and by leaving a line out of SECURITY.md.
+/// bootstrap/cluster.rs, and by leaving a line out of SECURITY.md.
 const ALLOWED: &[Allowed] = &[
     Allowed {
         name: "its own password and settings",

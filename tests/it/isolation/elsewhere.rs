@@ -61,7 +61,7 @@ fn a_login_enters_its_own_database_and_no_other() {
     });
 }
 
-/// Turned red by leaving out one of the `revoke all on database … from public`, in bootstrap.rs.
+/// Turned red by leaving out one of the `revoke all on database … from public`, in bootstrap/cluster.rs.
 #[test]
 fn a_new_role_with_nothing_but_login_enters_no_database() {
     world(async |w| {

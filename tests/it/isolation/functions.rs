@@ -1,4 +1,4 @@
-//! What Postgres offers to everybody, after what bootstrap.rs has taken away.
+//! What Postgres offers to everybody, after what bootstrap/cluster.rs has taken away.
 
 use std::collections::BTreeSet;
 
@@ -35,7 +35,7 @@ pg_stop_making_pinned_objects pg_tablespace_location pg_terminate_backend pg_tim
 pg_trigger_depth pg_typeof txid_current txid_current_if_assigned txid_current_snapshot
 ";
 
-/// Turned red by leaving a name out of `CLOSED_FUNCTIONS` in bootstrap.rs.
+/// Turned red by leaving a name out of `CLOSED_FUNCTIONS` in bootstrap/cluster.rs.
 #[test]
 fn every_function_left_to_public_was_looked_at() {
     world(async |w| {

@@ -35,7 +35,7 @@ async fn public_rights(db: &Client) -> Vec<String> {
     db.query(PUBLIC_RIGHTS, &[]).await.unwrap().iter().map(|row| row.get(0)).collect()
 }
 
-/// Turned red by leaving out any of the revokes in bootstrap.rs (databases, schema public, plpgsql) and in
+/// Turned red by leaving out any of the revokes in bootstrap/cluster.rs (databases, schema public, plpgsql) and in
 /// steps/schema.rs, `grants` (the schema, functions by default).
 #[test]
 fn a_fresh_database_has_nothing_for_public() {

@@ -80,28 +80,28 @@ pub(super) const GROUPS: &[Group] = &[
     },
     Group {
         guard: "a login has no attribute and no membership but its own group's",
-        red: "steps/roles.rs: `create role {role} createrole createdb`; for the SET ROLE rows: bootstrap.rs `create role \
+        red: "steps/roles.rs: `create role {role} createrole createdb`; for the SET ROLE rows: bootstrap/cluster.rs `create role \
               {admin} … superuser` and roles.rs `login superuser`",
         rows: ROLES,
     },
     Group {
         guard: "a database has nothing for PUBLIC",
-        red: "bootstrap.rs, clone_template: for `revoke all on database` write `grant all on database {} to public`",
+        red: "steps/database.rs, clone_template: for `revoke all on database` write `grant all on database {} to public`",
         rows: DATABASE,
     },
     Group {
         guard: "functions with which one could watch, lock or signal are taken from PUBLIC",
-        red: "bootstrap.rs, CLOSED_FUNCTIONS: leave the name out",
+        red: "bootstrap/cluster.rs, CLOSED_FUNCTIONS: leave the name out",
         rows: FUNCTIONS,
     },
     Group {
         guard: "no procedural language",
-        red: "bootstrap.rs: leave out `revoke usage on language plpgsql`",
+        red: "bootstrap/cluster.rs: leave out `revoke usage on language plpgsql`",
         rows: &[anywhere("do $$ begin end $$"), anywhere("do language plpgsql $$ begin perform 1; end $$")],
     },
     Group {
         guard: "Postgres itself, for whoever is not a superuser",
-        red: "bootstrap.rs: `create role {admin} … superuser`, and steps/roles.rs: `login superuser`",
+        red: "bootstrap/cluster.rs: `create role {admin} … superuser`, and steps/roles.rs: `login superuser`",
         rows: SUPERUSER,
     },
 ];

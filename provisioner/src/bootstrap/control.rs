@@ -1,0 +1,153 @@
+//! The control database: created once, its two logins, tables, grants and first keys.
+
+use super::{Superuser, ensure_login, row, run, shut_out_public};
+use crate::admin_db::{self, ident};
+use crate::error::{Error, Result};
+use strowger::control::keys::{self, Ring};
+use strowger::control::tokens::{self, NewKey};
+use strowger::control::{Actor, Control, installation};
+use strowger::id::Prefix;
+use strowger::vault::{DataKey, MasterRing, Scope, Secret, SigningSecret, WrappedKey};
+use tokio_postgres::Client;
+
+mod embedded_migrations {
+    refinery::embed_migrations!("../control-migrations");
+}
+
+/// The two ways into a control database.
+pub struct ControlUrls {
+    /// For the provisioner.
+    pub provisioner: String,
+    /// For the server: may read most of it and change almost none.
+    pub server: String,
+}
+
+/// Creates the control database, its two logins, its tables and its first keys; or gives both logins new passwords.
+pub async fn init(
+    at: &Superuser,
+    prefix: &Prefix,
+    server_ring: &MasterRing,
+    admin_ring: &MasterRing,
+    actor: &Actor,
+) -> Result<ControlUrls> {
+    let [owner, server, database] = ["control", "server", "control"].map(|what| prefix.name(what));
+    let (owner_password, server_password) = (Secret::random_password(), Secret::random_password());
+    let super_db = at.connect("postgres").await?;
+    refuse_other_rings(at, &super_db, &database, server_ring, admin_ring).await?;
+    ensure_login(&super_db, &owner, "", &owner_password).await?;
+    ensure_login(&super_db, &server, "connection limit 200", &server_password).await?;
+    if row(&super_db, "select 1 from pg_database where datname = $1", &database).await?.is_none() {
+        run(&super_db, &format!("create database {} owner {}", ident(&database), ident(&owner))).await?;
+    }
+    shut_out_public(&super_db, None).await?;
+    run(&super_db, &format!("revoke all on database {} from public", ident(&database))).await?;
+    run(&super_db, &format!("grant connect on database {} to {}", ident(&database), ident(&server))).await?;
+
+    let mut owner_db = admin_db::connect(
+        admin_db::login(&at.address, &owner, &owner_password, &database),
+        &at.address,
+        "the new control database",
+    )
+    .await?;
+    migrate(&mut owner_db).await?;
+    run(&owner_db, &server_grants(&ident(&server))).await?;
+    let urls = ControlUrls {
+        provisioner: at.url(&owner, &owner_password, &database),
+        server: at.url(&server, &server_password, &database),
+    };
+    let control = Control::lazy(&urls.provisioner, "strowgerctl init", 1)?;
+    let mut change = control.change(actor).await?;
+    installation::create(&mut change, prefix).await?;
+    change.commit().await?;
+    first_keys(&control, server_ring, admin_ring, actor).await?;
+    control.close().await;
+    Ok(urls)
+}
+
+/// A control database that is there already can only be initialised again by who holds its rings.
+async fn refuse_other_rings(
+    at: &Superuser,
+    super_db: &Client,
+    database: &str,
+    server_ring: &MasterRing,
+    admin_ring: &MasterRing,
+) -> Result<()> {
+    if row(super_db, "select 1 from pg_database where datname = $1", database).await?.is_none() {
+        return Ok(());
+    }
+    let db = at.connect(database).await?;
+    if row(&db, "select 1 from pg_tables where tablename = $1", "data_keys").await?.is_none() {
+        return Ok(());
+    }
+    for (name, ring) in [("server", server_ring), ("admin", admin_ring)] {
+        let sql = "select version, wrapped from data_keys where tenant_id is null and ring = $1 order by version desc limit 1";
+        let Some(found) = row(&db, sql, name).await? else { continue };
+        let version: i32 = found.get(0);
+        let wrapped = WrappedKey { version: version.unsigned_abs(), bytes: found.get(1) };
+        if ring.unwrap_data_key(Scope::Platform, &wrapped).is_err() {
+            return Err(Error::Conflict(format!(
+                "this server has a control database already, and the {name} ring does not open it: give --out the folder with its rings"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Brings the control database's tables up to date, one process at a time: refinery takes no lock of its own.
+async fn migrate(db: &mut Client) -> Result<()> {
+    run(db, "select pg_advisory_lock(7305)").await?;
+    let done = embedded_migrations::migrations::runner().run_async(db).await;
+    run(db, "select pg_advisory_unlock(7305)").await?;
+    done.map(drop).map_err(|error| Error::Conflict(format!("migrate the control database: {error}")))
+}
+
+/// What the internet-facing server may do in the control database: read, acknowledge, ask for a repair.
+fn server_grants(server: &str) -> String {
+    format!(
+        "revoke all on schema public from public;
+         revoke all on all tables in schema public from {server};
+         grant usage on schema public to {server};
+         grant select on installation, platform_settings, clusters, tenants, placements, data_keys, accounts, numbers, secrets to {server};
+         grant select (kid, algorithm, public_key, sealed_secret, state, created_at) on signing_keys to {server};
+         grant insert on acknowledgements to {server};
+         grant execute on function request_repair(integer) to {server};"
+    )
+}
+
+/// The platform's data key under each ring, and a key that signs tokens.
+async fn first_keys(control: &Control, server_ring: &MasterRing, admin_ring: &MasterRing, actor: &Actor) -> Result<()> {
+    for (which, ring) in [(Ring::Server, server_ring), (Ring::Admin, admin_ring)] {
+        if keys::newest(control, Scope::Platform, which).await?.is_some() {
+            continue;
+        }
+        let (key, wrapped) = ring.new_data_key(Scope::Platform, 1);
+        let mut change = control.change(actor).await?;
+        keys::create(&mut change, Scope::Platform, which, &wrapped).await?;
+        if which == Ring::Admin {
+            let pair = SigningPair::generate(&key, "ed-1")?;
+            tokens::add(&mut change, "ed-1", &pair.as_new()).await?;
+        }
+        change.commit().await?;
+    }
+    Ok(())
+}
+
+/// A new Ed25519 key pair, its private half sealed.
+pub(crate) struct SigningPair {
+    public: Vec<u8>,
+    private: strowger::vault::Sealed<SigningSecret>,
+}
+
+impl SigningPair {
+    pub(crate) fn generate(admin_key: &DataKey, kid: &str) -> Result<Self> {
+        use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
+        let random = |_| Error::Unavailable("the system gives no random numbers".into());
+        let pair = Ed25519KeyPair::generate().map_err(random)?;
+        let pkcs8 = zeroize::Zeroizing::new(pair.to_pkcs8v1().map_err(random)?.as_ref().to_vec());
+        Ok(Self { public: pair.public_key().as_ref().to_vec(), private: admin_key.seal(kid, &pkcs8) })
+    }
+
+    pub(crate) fn as_new(&self) -> NewKey<'_> {
+        NewKey::EdDsa { public: &self.public, private: &self.private }
+    }
+}
