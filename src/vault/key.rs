@@ -60,6 +60,8 @@ purposes! {
     NamedSecret = "named-secret";
     /// What signs service tokens. The row is the key id.
     SigningSecret = "signing-secret";
+    /// An operator's approval of a job. The row says which job, and with what parameters.
+    JobApproval = "job-approval";
 }
 
 /// A ciphertext for one purpose.

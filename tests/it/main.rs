@@ -11,6 +11,7 @@ mod embedded;
 mod failures;
 mod handover;
 mod isolation;
+mod jobs;
 mod malformed;
 mod memories;
 mod provisioning;

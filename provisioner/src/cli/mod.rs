@@ -4,6 +4,7 @@ mod args;
 mod commands;
 mod local;
 mod output;
+mod progress;
 mod running;
 
 pub use args::Cli;
