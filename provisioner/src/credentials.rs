@@ -5,7 +5,7 @@ use strowger::auth::jwt::{self, Claims, SigningKey};
 use strowger::clock::Clock;
 use strowger::control::keys::Ring;
 use strowger::control::tokens::{self, NewKey};
-use strowger::control::{accounts, secrets};
+use strowger::control::{accounts, installation, secrets};
 use strowger::id::{AccountSid, TenantId};
 use strowger::vault::{NamedSecret, Scope, Secret};
 use uuid::Uuid;
@@ -21,6 +21,38 @@ pub async fn add_account(with: &Provisioner, id: &AccountSid, owner: Option<Tena
     let sealed = with.data_key(scope, Ring::Server).await?.seal(id.as_str(), token.expose());
     let mut change = with.control.change(&with.actor).await?;
     accounts::put(&mut change, id, scope, &sealed).await?;
+    change.commit().await?;
+    with.settle_all().await
+}
+
+/// Gives an account another owner; its token is sealed anew under that one's key.
+pub async fn transfer_account(with: &Provisioner, id: &AccountSid, owner: Option<TenantId>) -> Result<()> {
+    let scope = existing(with, owner).await?;
+    let unknown = || Error::Conflict(format!("account {id} is not known: add it with `strowgerctl account add`"));
+    let found = accounts::sealed(&with.control, id).await?.ok_or_else(unknown)?;
+    if found.owner == scope {
+        return Ok(());
+    }
+    let what = || format!("the token of account {id}");
+    let key = with.server_ring.unwrap_data_key(found.owner, &found.data_key).map_err(Error::vault(what()))?;
+    let token = key.open(id.as_str(), &found.token).map_err(Error::vault(what()))?;
+    let sealed = with.data_key(scope, Ring::Server).await?.seal(id.as_str(), token.expose());
+    let mut change = with.control.change(&with.actor).await?;
+    if !accounts::transfer(&mut change, id, scope, &sealed).await? {
+        let text = format!("account {id} has numbers that another tenant answers: give those to another account first");
+        return Err(Error::Conflict(text));
+    }
+    change.commit().await?;
+    with.settle_all().await
+}
+
+/// Changes what holds for every tenant; running servers know when this returns.
+pub async fn set_platform(with: &Provisioner, name: &str, value: &str) -> Result<()> {
+    if value.trim().is_empty() || value.chars().count() > 1000 || value.chars().any(char::is_control) {
+        return Err(Error::Conflict("a sentence has 1 to 1000 characters, none of them a control character".into()));
+    }
+    let mut change = with.control.change(&with.actor).await?;
+    installation::set(&mut change, name, value).await?;
     change.commit().await?;
     with.settle_all().await
 }

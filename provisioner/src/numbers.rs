@@ -4,7 +4,7 @@ use serde_json::json;
 use strowger::control::accounts;
 use strowger::control::changes::Heard;
 use strowger::control::jobs::{Kind, Subject};
-use strowger::control::numbers;
+use strowger::control::numbers::{self, Assignment};
 use strowger::id::{AccountSid, TenantId};
 use strowger::phone::Number;
 
@@ -20,6 +20,29 @@ pub async fn assign(with: &Provisioner, number: &Number, to: TenantId, account: 
     steps::may_have_numbers(&steps::tenant(with, to).await?)?;
     let account = choose_account(with, to, account).await?;
     begin(with, number, &account, Some(to)).await
+}
+
+/// Gives the tenant that has `old` the number `new` under the same account, and then takes `old` away: it is never without.
+pub async fn replace(with: &Provisioner, old: &Number, new: &Number) -> Result<(TenantId, Heard)> {
+    let row = numbers::get(&with.control, old).await?;
+    let row = row.ok_or_else(|| Error::Conflict(format!("{old} is not known here")))?;
+    let given = numbers::get(&with.control, new).await?;
+    let tenant = match (&row.assignment, given.map(|row| row.assignment)) {
+        (Assignment::Active(tenant), None | Some(Assignment::Released)) => *tenant,
+        (Assignment::Active(tenant), Some(Assignment::Active(now))) if now == *tenant => now,
+        // Run again after everything was done.
+        (Assignment::Released, Some(Assignment::Active(now))) => now,
+        (Assignment::Active(_), Some(_)) => {
+            return Err(Error::Conflict(format!("{new} has a tenant already: release it first")));
+        }
+        _ => {
+            return Err(Error::Conflict(format!(
+                "nobody answers {old}: `strowgerctl number assign` gives {new} to a tenant"
+            )));
+        }
+    };
+    begin(with, new, &row.account, Some(tenant)).await?;
+    Ok((tenant, begin(with, old, &row.account, None).await?))
 }
 
 /// Takes a number from whoever has it; nobody answers it afterwards.

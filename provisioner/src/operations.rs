@@ -3,10 +3,13 @@
 //! A step says what must be so and makes it so: carried out twice it changes nothing the second time, and so does taking it back.
 
 use serde_json::Value;
+use strowger::clock::Clock;
 use strowger::control::clusters::Cluster;
 use strowger::control::jobs::{self, Job, Kind, Subject};
 use strowger::control::tenants::{self, State, Tenant};
 use strowger::id::TenantId;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use crate::error::{Error, Result};
 use crate::{Provisioner, steps};
@@ -19,10 +22,11 @@ pub(crate) enum Step {
     Roles,
     Database,
     Schema,
+    /// What the logins may do; and for a read-only tenant, that they may not write.
     Grants,
     /// Control says that the tenant is served.
     Activate,
-    /// Control says that the tenant is not served.
+    /// Control says that the tenant is not served, or not written to.
     Block,
     /// Postgres refuses the tenant's logins, and no session is left.
     Fence,
@@ -56,6 +60,7 @@ pub(crate) fn steps(kind: Kind) -> &'static [Step] {
         Kind::Create => &[Reservation, Roles, Database, Schema, Activate],
         Kind::Repair => &[Roles, Database, Grants],
         Kind::Suspend | Kind::Delete => &[Block, Fence, Settle],
+        Kind::ReadOnly => &[Block, Settle, Roles, Database, Grants],
         Kind::Resume => &[Roles, Database, Grants, Activate, Settle],
         Kind::HandOver => &[HandOver],
     }
@@ -66,6 +71,7 @@ pub(crate) fn undone_by(kind: Kind) -> Option<&'static str> {
     match kind {
         Kind::Create => None,
         Kind::Suspend => Some("`strowgerctl tenant resume` takes a suspension back"),
+        Kind::ReadOnly => Some("`strowgerctl tenant resume` takes it back"),
         Kind::Resume => Some("`strowgerctl tenant suspend` takes a resumption back"),
         Kind::Delete => Some("a deletion is not taken back"),
         Kind::Repair => Some("a repair only puts back what must be so"),
@@ -76,9 +82,10 @@ pub(crate) fn undone_by(kind: Kind) -> Option<&'static str> {
 /// The kinds that a new job of this kind ends if they still wait: they want something else for the same tenant.
 pub(crate) fn supersedes(kind: Kind) -> &'static [Kind] {
     match kind {
-        Kind::Suspend => &[Kind::Resume, Kind::Repair],
-        Kind::Resume => &[Kind::Suspend],
-        Kind::Delete => &[Kind::Create, Kind::Suspend, Kind::Resume, Kind::Repair],
+        Kind::Suspend => &[Kind::ReadOnly, Kind::Resume, Kind::Repair],
+        Kind::ReadOnly => &[Kind::Suspend, Kind::Resume, Kind::Repair],
+        Kind::Resume => &[Kind::Suspend, Kind::ReadOnly],
+        Kind::Delete => &[Kind::Create, Kind::Suspend, Kind::ReadOnly, Kind::Resume, Kind::Repair],
         Kind::Create | Kind::Repair | Kind::HandOver => &[],
     }
 }
@@ -107,8 +114,9 @@ impl<'p> Context<'p> {
         let Some((tenant, _)) = &self.place else { return matches!(self.job.subject, Subject::Tenant(_)) };
         match self.job.kind {
             Kind::Create => tenant.state != State::Provisioning,
-            Kind::Repair => tenant.state != State::Active,
-            Kind::Suspend | Kind::Resume => !matches!(tenant.state, State::Active | State::Suspended),
+            Kind::Repair => !tenant.state.is_served(),
+            Kind::Suspend | Kind::ReadOnly => !tenant.state.may_become(State::Suspended) || self.is_over(),
+            Kind::Resume => tenant.state == State::Provisioning || !tenant.state.may_become(State::Active),
             Kind::Delete => tenant.state == State::Erased,
             Kind::HandOver => false,
         }
@@ -121,7 +129,11 @@ impl<'p> Context<'p> {
             (Step::HandOver, _) => steps::hand_over(with, self.job).await,
             (Step::Reservation, _) => Ok(()),
             (Step::Block, Some((tenant, _))) => {
-                let next = if self.job.kind == Kind::Delete { State::Deleted } else { State::Suspended };
+                let next = match self.job.kind {
+                    Kind::Delete => State::Deleted,
+                    Kind::ReadOnly => State::ReadOnly,
+                    _ => State::Suspended,
+                };
                 self.transition(tenant.id, next).await
             }
             (Step::Activate, Some((tenant, _))) => self.transition(tenant.id, State::Active).await,
@@ -134,7 +146,14 @@ impl<'p> Context<'p> {
                 let (_, epoch) = steps::credential(with, tenant.id).await?;
                 steps::ensure_schema(with, cluster, tenant, epoch).await
             }
-            (Step::Grants, Some((tenant, cluster))) => steps::ensure_grants(with, cluster, tenant).await,
+            (Step::Grants, Some((tenant, cluster))) => {
+                let writes = match self.job.kind {
+                    Kind::ReadOnly => false,
+                    Kind::Repair => tenant.state == State::Active,
+                    _ => true,
+                };
+                steps::ensure_grants(with, cluster, tenant, writes).await
+            }
             (Step::Fence, Some((tenant, cluster))) => steps::fence(with, cluster, tenant).await,
             (_, None) => Err(Error::Conflict(format!("job {} is about a tenant that is not there", self.job.id))),
         }
@@ -155,10 +174,21 @@ impl<'p> Context<'p> {
         }
     }
 
+    /// When what was asked for is to end by itself.
+    fn until(&self) -> Option<OffsetDateTime> {
+        OffsetDateTime::parse(self.job.params.get("until")?.as_str()?, &Rfc3339).ok()
+    }
+
+    /// Whether its end has come before it was begun: the tenant may be served again by now.
+    fn is_over(&self) -> bool {
+        self.until().is_some_and(|until| until <= Clock::system().now())
+    }
+
     async fn transition(&self, id: TenantId, next: State) -> Result<()> {
         let reason = self.job.params.get("reason").and_then(Value::as_str).unwrap_or_default();
+        let until = if next == State::Active { None } else { self.until() };
         let mut change = self.with.control.change(&self.with.actor).await?;
-        tenants::transition(&mut change, id, next, reason).await?;
+        tenants::transition(&mut change, id, next, reason, until).await?;
         if self.job.kind == Kind::Create {
             // With this the creation is whole: whoever asks again finds the tenant, and no job to go on with.
             jobs::done(&mut change, self.job.id).await?;

@@ -4,14 +4,17 @@
 //! step. Killed anywhere, it is finished by the same command run again, or by a worker.
 
 use serde_json::json;
+use strowger::clock::Clock;
 use strowger::control::clusters::{self, Cluster, Isolation};
-use strowger::control::jobs::{Job, Kind, Subject};
+use strowger::control::jobs::{self, Begin, Job, Kind, Subject};
 use strowger::control::keys::{self, Ring};
 use strowger::control::placements::{self, NewPlacement};
 use strowger::control::tenants::{self, State, Tenant};
 use strowger::id::{Region, TenantId};
 use strowger::schema;
 use strowger::vault::{Scope, Secret};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use crate::Provisioner;
 use crate::error::{Error, Result};
@@ -34,11 +37,7 @@ pub struct NewTenant<'a> {
 
 /// Creates a tenant, or finishes creating it, or finds that it is there as asked: the same result each time.
 pub async fn create(with: &Provisioner, new: &NewTenant<'_>) -> Result<Tenant> {
-    if new.name.trim().is_empty() || new.name.chars().count() > 200 || new.name.chars().any(char::is_control) {
-        return Err(Error::Conflict(
-            "a tenant's name has 1 to 200 characters, none of them a control character".into(),
-        ));
-    }
+    check_name(new.name)?;
     let (id, job) = match tenants::find(&with.control, new.name).await? {
         Some(found) => (as_asked(found, new)?.id, None),
         None => match reserve(with, new).await {
@@ -58,7 +57,28 @@ pub async fn create(with: &Provisioner, new: &NewTenant<'_>) -> Result<Tenant> {
         (State::Deleted | State::Erased, _) => {
             return Err(Error::Conflict(format!("tenant {id} was deleted; its name and id are not used again")));
         }
-        (State::Active | State::Suspended, _) => return Ok(tenant),
+        (State::Active | State::ReadOnly | State::Suspended, _) => return Ok(tenant),
+    }
+    get(with, id).await
+}
+
+fn check_name(name: &str) -> Result<()> {
+    if name.trim().is_empty() || name.chars().count() > 200 || name.chars().any(char::is_control) {
+        return Err(Error::Conflict(
+            "a tenant's name has 1 to 200 characters, none of them a control character".into(),
+        ));
+    }
+    Ok(())
+}
+
+/// Gives a tenant another name. Nothing else knows its name, so nothing else changes.
+pub async fn rename(with: &Provisioner, id: TenantId, name: &str) -> Result<Tenant> {
+    check_name(name)?;
+    let _held = hold(with, Subject::Tenant(id)).await?;
+    if get(with, id).await?.name != name {
+        let mut change = with.control.change(&with.actor).await?;
+        tenants::rename(&mut change, id, name).await?;
+        change.commit().await?;
     }
     get(with, id).await
 }
@@ -119,32 +139,78 @@ async fn choose_cluster(with: &Provisioner, new: &NewTenant<'_>) -> Result<Clust
     })
 }
 
+/// Why a tenant's state is changed, and until when.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Because<'a> {
+    /// For the operators who come after; never shown to callers.
+    pub reason: &'a str,
+    /// When the tenant is to be served again in full, if that is known.
+    pub until: Option<OffsetDateTime>,
+}
+
+impl<'a> Because<'a> {
+    /// For a reason, without an end.
+    pub fn of(reason: &'a str) -> Self {
+        Self { reason, until: None }
+    }
+}
+
 /// Blocks a tenant, in Postgres itself: no login works and no session is left when this returns.
-pub async fn suspend(with: &Provisioner, id: TenantId, reason: &str) -> Result<Tenant> {
-    change_state(with, id, Kind::Suspend, State::Suspended, reason).await
+pub async fn suspend(with: &Provisioner, id: TenantId, because: Because<'_>) -> Result<Tenant> {
+    change_state(with, id, Kind::Suspend, State::Suspended, because).await
+}
+
+/// Serves a tenant for reading only: Postgres itself refuses what would write when this returns.
+pub async fn make_read_only(with: &Provisioner, id: TenantId, because: Because<'_>) -> Result<Tenant> {
+    change_state(with, id, Kind::ReadOnly, State::ReadOnly, because).await
 }
 
 /// Blocks a tenant for good and keeps everything.
 pub async fn delete(with: &Provisioner, id: TenantId, reason: &str) -> Result<Tenant> {
-    change_state(with, id, Kind::Delete, State::Deleted, reason).await
+    change_state(with, id, Kind::Delete, State::Deleted, Because::of(reason)).await
 }
 
-/// Serves a suspended tenant again.
+/// Serves a suspended or read-only tenant again in full.
 pub async fn resume(with: &Provisioner, id: TenantId, reason: &str) -> Result<Tenant> {
     if get(with, id).await?.state == State::Provisioning {
         return Err(Error::Conflict(format!("tenant {id} is not made yet: `strowgerctl job list --tenant {id}`")));
     }
-    change_state(with, id, Kind::Resume, State::Active, reason).await
+    change_state(with, id, Kind::Resume, State::Active, Because::of(reason)).await
 }
 
-async fn change_state(with: &Provisioner, id: TenantId, kind: Kind, next: State, reason: &str) -> Result<Tenant> {
-    let held = hold(with, Subject::Tenant(id)).await?;
+async fn change_state(
+    with: &Provisioner,
+    id: TenantId,
+    kind: Kind,
+    next: State,
+    because: Because<'_>,
+) -> Result<Tenant> {
+    let subject = Subject::Tenant(id);
+    let held = hold(with, subject.clone()).await?;
     let tenant = get(with, id).await?;
     if !tenant.state.may_become(next) {
         let text = format!("tenant {id} is {} and cannot become {}", tenant.state.as_str(), next.as_str());
         return Err(Error::Conflict(text));
     }
-    held.run(kind, &json!({ "reason": reason })).await?;
+    let mut change = with.control.change(&with.actor).await?;
+    let mut params = json!({ "reason": because.reason });
+    if let Some(until) = because.until {
+        params["until"] =
+            until.format(&Rfc3339).map_err(|_| Error::Conflict("that time is too far off".into()))?.into();
+    }
+    let job = reconcile::begin(with, &mut change, kind, &subject, &params).await?;
+    if let Some(until) = because.until {
+        let left = until - Clock::system().now();
+        if !left.is_positive() {
+            return Err(Error::Conflict("that time has passed".into()));
+        }
+        let seconds = left.whole_seconds() + 1;
+        // Written down together with what it will end: a kill cannot leave a tenant blocked for ever.
+        let params = json!({ "reason": "its time was over" });
+        jobs::begin(&mut change, Kind::Resume, &subject, &params, Begin::Later(seconds)).await?;
+    }
+    change.commit().await?;
+    held.finish(job).await?;
     get(with, id).await
 }
 
@@ -152,8 +218,8 @@ async fn change_state(with: &Provisioner, id: TenantId, kind: Kind, next: State,
 pub async fn repair(with: &Provisioner, id: TenantId) -> Result<()> {
     let held = hold(with, Subject::Tenant(id)).await?;
     let tenant = get(with, id).await?;
-    if tenant.state != State::Active {
-        let text = format!("tenant {id} is {}: only an active one is repaired", tenant.state.as_str());
+    if !tenant.state.is_served() {
+        let text = format!("tenant {id} is {}: only one that is served is repaired", tenant.state.as_str());
         return Err(Error::Conflict(text));
     }
     held.run(Kind::Repair, &json!({})).await

@@ -9,7 +9,7 @@ use strowger::control::Control;
 use strowger::control::changes::{Listener, News};
 use strowger::control::clusters::{self, Cluster};
 use strowger::control::jobs::{self, Kind, Subject};
-use strowger::control::tenants::{self, State};
+use strowger::control::tenants;
 use tokio::sync::Notify;
 
 use crate::Provisioner;
@@ -113,7 +113,7 @@ async fn look_over_cluster(with: &Provisioner, cluster: &Cluster) -> Result<()> 
         found.entry(row.get(0)).or_default().push((row.get(1), row.get(2)));
     }
     for tenant in tenants {
-        if tenant.state != State::Active || tenant.cluster_id() != cluster.id {
+        if !tenant.state.is_served() || tenant.cluster_id() != cluster.id {
             continue;
         }
         let expected = vec![(steps::expected_settings(&tenant.schema), false)];

@@ -9,7 +9,7 @@ use crate::control::numbers::{Assignment, NumberRow};
 use crate::directory::{Directory, DirectoryError};
 use crate::phone::{CallerKey, Number, PhoneNumber};
 use crate::tenant::calls::{self, Opening, Progress};
-use crate::tenant::{Refused, Router, TenantError, Write};
+use crate::tenant::{Read, Refused, Router, TenantError, Write};
 
 /// What the caller hears.
 #[derive(Debug, PartialEq, Eq)]
@@ -86,6 +86,14 @@ pub async fn incoming(directory: &Directory, router: &Router, call: &Call<'_>) -
                 return suspended(directory).await;
             }
             Err(Refused::Suspended(_)) => continue,
+            Err(Refused::ReadOnly(_)) => {
+                // Callers are greeted as ever; the call leaves no trace.
+                let db = router.open::<Read>(&who).await?;
+                match calls::opening(db.conn(), &call.dialled, call.caller.as_ref()).await? {
+                    Some(opening) => return Ok(greeting(opening)),
+                    None => continue,
+                }
+            }
             other => other?,
         };
         if let Some(opening) =
@@ -111,7 +119,10 @@ pub async fn status(directory: &Directory, router: &Router, call: &Call<'_>) -> 
     let mut answering = Answering::default();
     loop {
         let who = answering.next(directory, call).await?;
-        let db = router.open::<Write>(&who).await?;
+        let db = match router.open::<Write>(&who).await {
+            Err(Refused::ReadOnly(_)) => return Ok(()),
+            other => other?,
+        };
         if calls::progress(db.conn(), &call.dialled, &progress).await? {
             return Ok(());
         }

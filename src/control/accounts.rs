@@ -59,6 +59,30 @@ pub async fn list(control: &Control) -> Result<Vec<Account>, ControlError> {
     rows.iter().map(|row| Ok(Account { provider: row.try_get(0)?, id: row.try_get(1)?, tenant: owner(row)? })).collect()
 }
 
+/// Gives an account another owner, its token sealed anew for that one; `false` when a number of it is another tenant's.
+pub async fn transfer(
+    change: &mut Change,
+    id: &AccountSid,
+    to: Scope,
+    token: &Sealed<AuthToken>,
+) -> Result<bool, ControlError> {
+    // A tenant's account serves that tenant alone; the platform's may serve anybody.
+    let sql = "update accounts set tenant_id = $2, sealed_secret = $3
+               where provider = 'twilio' and external_id = $1
+                 and ($2 is null or not exists (
+                     select from numbers where provider = 'twilio' and account_id = $1
+                       and (tenant_id <> $2 or next_tenant_id <> $2)))";
+    let done = sqlx::query(sql)
+        .bind(id.as_str())
+        .bind(to.tenant().map(TenantId::get))
+        .bind(token.as_bytes())
+        .execute(change.conn())
+        .await?;
+    let detail = serde_json::json!({ "provider": "twilio", "account": id.as_str(), "customer_id": to.tenant() });
+    change.record("account.transfer", to.tenant(), detail).await?;
+    Ok(done.rows_affected() > 0)
+}
+
 /// Adds an account, or replaces the token of one that has the same owner.
 pub async fn put(
     change: &mut Change,

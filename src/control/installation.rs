@@ -1,5 +1,7 @@
 //! Which installation this control database belongs to.
 
+use std::collections::BTreeMap;
+
 use sqlx::Row as _;
 
 use super::{Change, Control, ControlError};
@@ -38,6 +40,21 @@ pub async fn create(change: &mut Change, prefix: &Prefix) -> Result<(), ControlE
         .execute(change.conn())
         .await?;
     change.record("installation.create", None, serde_json::json!({ "prefix": prefix.as_str() })).await
+}
+
+/// What holds for every tenant, by name.
+pub async fn settings(control: &Control) -> Result<BTreeMap<String, String>, ControlError> {
+    let rows: Vec<(String, String)> =
+        sqlx::query_as("select name, value from platform_settings").fetch_all(control.pool()).await?;
+    Ok(rows.into_iter().collect())
+}
+
+/// Changes what holds for every tenant.
+pub async fn set(change: &mut Change, name: &str, value: &str) -> Result<(), ControlError> {
+    let sql = "insert into platform_settings (name, value) values ($1, $2)
+               on conflict (name) do update set value = excluded.value";
+    sqlx::query(sql).bind(name).bind(value).execute(change.conn()).await?;
+    change.record("platform.set", None, serde_json::json!({ "name": name, "value": value })).await
 }
 
 /// What callers of a suspended tenant hear.

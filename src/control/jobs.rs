@@ -45,7 +45,9 @@ kinds! {
     Repair = "repair";
     /// Shuts a tenant out, to be resumed.
     Suspend = "suspend";
-    /// Serves a suspended tenant again.
+    /// Serves a tenant for reading only; Postgres itself refuses its writes.
+    ReadOnly = "read-only";
+    /// Serves a suspended or read-only tenant again in full.
     Resume = "resume";
     /// Shuts a tenant out for good and keeps everything.
     Delete = "delete";
@@ -265,10 +267,10 @@ pub async fn begin(
     begin: Begin<'_>,
 ) -> Result<Job, ControlError> {
     let sql = sqlx::AssertSqlSafe(format!(
-        "insert into jobs (kind, subject, tenant_id, params, asked_by, state, holder, lease_until, attempts, not_before)
+        "insert into jobs (kind, subject, tenant_id, params, asked_by, state, holder, lease_until, attempts, not_before, deadline)
          values ($1, $2, $3, $4, $5, case when $6::text is null then 'queued' else 'running' end, $6,
                  case when $6::text is not null then now() + {LEASE} end, case when $6::text is null then 0 else 1 end,
-                 now() + $7 * interval '1 second')
+                 now() + $7 * interval '1 second', now() + ($7 + 86400) * interval '1 second')
          on conflict (kind, subject) where state in ('waiting', 'queued', 'running') do update
          set params = excluded.params, asked_by = excluded.asked_by, state = excluded.state, holder = excluded.holder,
              lease_until = excluded.lease_until, attempts = excluded.attempts, not_before = excluded.not_before,

@@ -2,6 +2,7 @@
 
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
+use time::OffsetDateTime;
 
 use super::clusters::{ClusterId, Isolation};
 use super::{Change, Control, ControlError};
@@ -9,12 +10,14 @@ use crate::id::{Region, TenantId};
 
 /// Where a tenant stands. Only the transitions of [`State::may_become`] are made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub enum State {
     /// Reserved; its schema or database is being made.
     Provisioning,
     /// Serving.
     Active,
+    /// Serving, and Postgres itself refuses every write.
+    ReadOnly,
     /// Blocked in Postgres itself; nothing is lost.
     Suspended,
     /// Blocked for good and kept; only erasure destroys.
@@ -29,6 +32,7 @@ impl State {
         match self {
             Self::Provisioning => "provisioning",
             Self::Active => "active",
+            Self::ReadOnly => "read_only",
             Self::Suspended => "suspended",
             Self::Deleted => "deleted",
             Self::Erased => "erased",
@@ -37,22 +41,27 @@ impl State {
 
     /// Whether the step is one that exists. Staying is always allowed, so that a step can be run again.
     pub fn may_become(self, next: Self) -> bool {
-        use State::{Active, Deleted, Erased, Provisioning, Suspended};
+        use State::{Active, Deleted, Erased, Provisioning, ReadOnly, Suspended};
         self == next
             || matches!(
                 (self, next),
-                (Provisioning | Suspended, Active)
-                    | (Active, Suspended)
-                    | (Provisioning | Active | Suspended, Deleted)
+                (Provisioning, Active)
+                    | (Active | ReadOnly | Suspended, Active | ReadOnly | Suspended)
+                    | (Provisioning | Active | ReadOnly | Suspended, Deleted)
                     | (Provisioning, Erased)
             )
+    }
+
+    /// Whether its logins work.
+    pub fn is_served(self) -> bool {
+        matches!(self, Self::Active | Self::ReadOnly)
     }
 }
 
 impl std::str::FromStr for State {
     type Err = ControlError;
     fn from_str(s: &str) -> Result<Self, ControlError> {
-        [Self::Provisioning, Self::Active, Self::Suspended, Self::Deleted, Self::Erased]
+        [Self::Provisioning, Self::Active, Self::ReadOnly, Self::Suspended, Self::Deleted, Self::Erased]
             .into_iter()
             .find(|state| state.as_str() == s)
             .ok_or_else(|| ControlError::Unknown(format!("tenant state {s}")))
@@ -74,6 +83,9 @@ pub struct Tenant {
     pub state: State,
     /// Why, if an operator said so.
     pub state_reason: String,
+    /// When that ends by itself, if it does.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub state_until: Option<OffsetDateTime>,
     /// How it is kept apart.
     pub isolation: Isolation,
     /// The cluster's name.
@@ -102,7 +114,7 @@ fn as_text<S: serde::Serializer>(value: &impl std::fmt::Display, serializer: S) 
 }
 
 const SELECT: &str =
-    "select t.id, t.name, t.region, t.state, t.state_reason, p.isolation, c.name as cluster, c.id as cluster_id,
+    "select t.id, t.name, t.region, t.state, t.state_reason, t.state_until, p.isolation, c.name as cluster, c.id as cluster_id,
                              p.database, p.schema, p.login, p.generation
                       from tenants t join placements p on p.tenant_id = t.id join clusters c on c.id = p.cluster_id";
 
@@ -113,6 +125,7 @@ fn from_row(row: &PgRow) -> Result<Tenant, ControlError> {
         region: row.try_get::<String, _>("region")?.parse()?,
         state: row.try_get::<String, _>("state")?.parse()?,
         state_reason: row.try_get("state_reason")?,
+        state_until: row.try_get("state_until")?,
         isolation: row.try_get::<String, _>("isolation")?.parse()?,
         cluster: row.try_get("cluster")?,
         cluster_id: ClusterId(row.try_get("cluster_id")?),
@@ -166,7 +179,15 @@ pub async fn reserve(
 }
 
 /// Makes a legal transition and records it; an illegal one is refused and changes nothing.
-pub async fn transition(change: &mut Change, id: TenantId, next: State, reason: &str) -> Result<(), ControlError> {
+///
+/// `until` says when an operator means it to end; a job waits for that.
+pub async fn transition(
+    change: &mut Change,
+    id: TenantId,
+    next: State,
+    reason: &str,
+    until: Option<OffsetDateTime>,
+) -> Result<(), ControlError> {
     let current: Option<String> = sqlx::query_scalar("select state from tenants where id = $1 for update")
         .bind(id.get())
         .fetch_optional(change.conn())
@@ -176,19 +197,32 @@ pub async fn transition(change: &mut Change, id: TenantId, next: State, reason: 
         let text = format!("tenant {id} is {} and cannot become {}", current.as_str(), next.as_str());
         return Err(ControlError::Conflict(text));
     }
-    sqlx::query("update tenants set state = $2, state_reason = $3 where id = $1")
+    sqlx::query("update tenants set state = $2, state_reason = $3, state_until = $4 where id = $1")
         .bind(id.get())
         .bind(next.as_str())
         .bind(reason)
+        .bind(until)
         .execute(change.conn())
         .await?;
     let detail = serde_json::json!({ "from": current.as_str(), "to": next.as_str(), "reason": reason });
     change.record("tenant.transition", Some(id), detail).await
 }
 
+/// Gives a tenant another name, which must be free.
+pub async fn rename(change: &mut Change, id: TenantId, name: &str) -> Result<(), ControlError> {
+    let sql =
+        "update tenants set name = $2 where id = $1 and not exists (select from tenants where name = $2 and id <> $1)";
+    let done = sqlx::query(sql).bind(id.get()).bind(name).execute(change.conn()).await?;
+    if done.rows_affected() == 0 {
+        return Err(ControlError::Conflict(format!("there is another tenant named \"{name}\"")));
+    }
+    // A name is a customer's; the log, which is never rewritten, says only that it changed.
+    change.record("tenant.rename", Some(id), serde_json::json!({})).await
+}
+
 /// Leaves nothing of a tenant here but its id: no name, no placement, no keys. What it owned elsewhere is gone by now.
 pub async fn forget(change: &mut Change, id: TenantId, reason: &str) -> Result<(), ControlError> {
-    transition(change, id, State::Erased, reason).await?;
+    transition(change, id, State::Erased, reason, None).await?;
     for sql in [
         "delete from secrets where tenant_id = $1",
         "delete from data_keys where tenant_id = $1",
@@ -202,14 +236,18 @@ pub async fn forget(change: &mut Change, id: TenantId, reason: &str) -> Result<(
 
 #[cfg(test)]
 mod tests {
-    use super::State::{self, Active, Deleted, Erased, Provisioning, Suspended};
+    use super::State::{self, Active, Deleted, Erased, Provisioning, ReadOnly, Suspended};
 
     #[test]
     fn only_legal_transitions_are_made() {
-        let legal = [(Provisioning, Active), (Active, Suspended), (Suspended, Active), (Provisioning, Erased)];
-        for from in [Provisioning, Active, Suspended, Deleted, Erased] {
-            for to in [Provisioning, Active, Suspended, Deleted, Erased] {
-                let expected = from == to || legal.contains(&(from, to)) || (to == Deleted && from != Erased);
+        let living = [Active, ReadOnly, Suspended];
+        let legal = [(Provisioning, Active), (Provisioning, Erased)];
+        for from in [Provisioning, Active, ReadOnly, Suspended, Deleted, Erased] {
+            for to in [Provisioning, Active, ReadOnly, Suspended, Deleted, Erased] {
+                let expected = from == to
+                    || legal.contains(&(from, to))
+                    || (living.contains(&from) && living.contains(&to))
+                    || (to == Deleted && from != Erased);
                 assert_eq!(from.may_become(to), expected, "{from:?} to {to:?}");
             }
             assert_eq!(from.as_str().parse::<State>().unwrap(), from);

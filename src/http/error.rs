@@ -110,6 +110,9 @@ impl From<Refused> for Problem {
             Refused::Suspended(_) => {
                 Self::new(StatusCode::FORBIDDEN, "tenant_suspended", "This customer is suspended.")
             }
+            Refused::ReadOnly(_) => {
+                Self::new(StatusCode::FORBIDDEN, "tenant_read_only", "This customer can only be read at the moment.")
+            }
             Refused::NotReady(_) => Self::unavailable("tenant_not_ready", "This customer is not ready yet.", &refused),
             Refused::Directory(error) => error.into(),
             Refused::Open { ref error, .. } => {

@@ -151,7 +151,7 @@ impl<R: Right, In: Input> FromRequest<State> for Authorized<R, In> {
             let detail = format!("The token lacks the scope {}.", R::SCOPE);
             return Err(Problem::new(StatusCode::FORBIDDEN, "missing_scope", detail));
         }
-        state.router.admit(token.principal.tenant()).await?;
+        state.router.admit::<R::Intent>(token.principal.tenant()).await?;
         let claim = Claim(token.principal.tenant());
         claim.check_query(&request)?;
         let input = In::read(request, &claim).await?;

@@ -1,6 +1,6 @@
 //! Calls as they happen. Each statement first asks the number mirror: an instance with an old cache gets no row.
 
-use super::{TenantConn, TenantError, Write};
+use super::{Intent, TenantConn, TenantError, Write};
 use crate::phone::{CallerKey, PhoneNumber};
 
 /// What the first turn of a call needs, in one round trip.
@@ -35,8 +35,25 @@ pub async fn begin(
                from mirror, settings s left join caller_profiles p on p.user_id = $3";
     let caller = caller.map(ToString::to_string);
     let row = conn.query_opt(sql, &[&number.as_str(), &call_sid, &caller, &status]).await?;
-    row.map(|row| {
-        Ok(Opening {
+    row.as_ref().map(Opening::from_row).transpose()
+}
+
+/// Only reads what to say, for a tenant that takes no writes; `None` when the dialled number is not this tenant's.
+pub async fn opening<I: Intent>(
+    conn: TenantConn<'_, I>,
+    number: &PhoneNumber,
+    caller: Option<&CallerKey>,
+) -> Result<Option<Opening>, TenantError> {
+    let sql = "select s.agent_name, s.greeting, s.greeting_known, s.language, s.voice, p.name
+               from numbers n, settings s left join caller_profiles p on p.user_id = $2
+               where n.kind = 'phone' and n.value = $1";
+    let row = conn.query_opt(sql, &[&number.as_str(), &caller.map(ToString::to_string)]).await?;
+    row.as_ref().map(Opening::from_row).transpose()
+}
+
+impl Opening {
+    fn from_row(row: &tokio_postgres::Row) -> Result<Self, TenantError> {
+        Ok(Self {
             agent_name: row.try_get(0)?,
             greeting: row.try_get(1)?,
             greeting_known: row.try_get(2)?,
@@ -44,8 +61,7 @@ pub async fn begin(
             voice: row.try_get(4)?,
             caller_name: row.try_get(5)?,
         })
-    })
-    .transpose()
+    }
 }
 
 /// A provider's callback about a call.

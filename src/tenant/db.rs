@@ -15,15 +15,22 @@ use crate::id::{Region, TenantId};
 use crate::pg;
 
 /// What a connection was opened for.
-pub trait Intent: sealed::Sealed + Send + Sync + 'static {}
+pub trait Intent: sealed::Sealed + Send + Sync + 'static {
+    /// Whether a tenant that is read-only refuses it.
+    const WRITES: bool;
+}
 /// Only reading: goes on while a tenant is read-only or on the move.
 #[derive(Debug, Clone, Copy)]
 pub enum Read {}
 /// Reading and writing.
 #[derive(Debug, Clone, Copy)]
 pub enum Write {}
-impl Intent for Read {}
-impl Intent for Write {}
+impl Intent for Read {
+    const WRITES: bool = false;
+}
+impl Intent for Write {
+    const WRITES: bool = true;
+}
 mod sealed {
     pub trait Sealed {}
     impl Sealed for super::Read {}

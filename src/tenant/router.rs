@@ -22,6 +22,9 @@ pub enum Refused {
     /// An operator suspended it.
     #[error("tenant {0} is suspended")]
     Suspended(TenantId),
+    /// An operator made it read-only, and this would write.
+    #[error("tenant {0} is read-only")]
+    ReadOnly(TenantId),
     /// It is still being made.
     #[error("tenant {0} is not ready yet")]
     NotReady(TenantId),
@@ -55,16 +58,16 @@ impl Router {
     /// A refusal that may come from an old placement leads to one fresh look and one retry; if that is refused too and
     /// the provisioner could mend it, a repair job is asked for.
     pub async fn open<I: Intent>(&self, who: &Principal) -> Result<TenantDb<I>, Refused> {
-        let route = self.admit(who.tenant()).await?;
+        let route = self.admit::<I>(who.tenant()).await?;
         match self.checkout(&route).await {
             Err(Refused::Open { error, .. }) if error.is_signal() => self.open_again(&route, error).await,
             other => other,
         }
     }
 
-    /// How to reach a tenant that is being served.
-    pub async fn admit(&self, tenant: TenantId) -> Result<Arc<Route>, Refused> {
-        admitted(tenant, self.directory.tenant(tenant).await?)
+    /// How to reach a tenant that is being served, for that intent.
+    pub async fn admit<I: Intent>(&self, tenant: TenantId) -> Result<Arc<Route>, Refused> {
+        admitted::<I>(tenant, self.directory.tenant(tenant).await?)
     }
 
     /// Closes idle connections now and then, until the process ends.
@@ -93,7 +96,7 @@ impl Router {
         let Ok(fresh) = self.directory.tenant_after(seen).await else {
             return Err(Refused::Open { tenant: seen.placement.tenant, error: first });
         };
-        let fresh = admitted(seen.placement.tenant, fresh)?;
+        let fresh = admitted::<I>(seen.placement.tenant, fresh)?;
         let refused = match self.checkout(&fresh).await {
             Err(Refused::Open { error, .. }) => error,
             other => return other,
@@ -108,10 +111,12 @@ impl Router {
     }
 }
 
-fn admitted(tenant: TenantId, route: Option<Arc<Route>>) -> Result<Arc<Route>, Refused> {
+fn admitted<I: Intent>(tenant: TenantId, route: Option<Arc<Route>>) -> Result<Arc<Route>, Refused> {
     let route = route.ok_or(Refused::Unknown(tenant))?;
     match route.placement.state {
         State::Active => Ok(route),
+        State::ReadOnly if I::WRITES => Err(Refused::ReadOnly(tenant)),
+        State::ReadOnly => Ok(route),
         State::Suspended => Err(Refused::Suspended(tenant)),
         State::Provisioning => Err(Refused::NotReady(tenant)),
         State::Deleted | State::Erased => Err(Refused::Unknown(tenant)),

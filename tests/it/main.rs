@@ -17,6 +17,7 @@ mod memories;
 mod provisioning;
 mod routes;
 mod slow_clients;
+mod states;
 mod tls;
 mod tokens;
 mod twilio_helper;

@@ -1,12 +1,16 @@
 //! What can be typed.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use strowger::auth::Scope;
+use strowger::clock::Clock;
 use strowger::control::jobs::State as JobState;
 use strowger::id::{AccountSid, Region, TenantId};
 use strowger::phone::Number;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use crate::settings::Given;
 
@@ -92,6 +96,9 @@ pub(super) enum Command {
     /// Keys that sign service tokens
     #[command(subcommand)]
     Key(Key),
+    /// What holds for every tenant
+    #[command(subcommand)]
+    Platform(Platform),
     /// What the provisioner is doing, has done, and could not do
     #[command(subcommand)]
     Job(Job),
@@ -183,13 +190,34 @@ pub(super) enum Tenant {
     List,
     /// One tenant
     Show { id: TenantId },
-    /// Block a tenant in Postgres itself; nothing is lost
+    /// Give a tenant another name
+    Rename {
+        id: TenantId,
+        /// Unique
+        #[arg(long)]
+        name: String,
+    },
+    /// Block a tenant in Postgres itself; nothing is lost. Callers hear the platform's sentence
     Suspend {
         id: TenantId,
+        /// Shown to operators, never to callers
         #[arg(long, default_value = "")]
         reason: String,
+        /// When it is served again by itself: 90m, 12h, 3d, or 2026-12-01T08:00:00Z
+        #[arg(long, value_parser = moment)]
+        until: Option<OffsetDateTime>,
     },
-    /// Serve a suspended tenant again
+    /// Serve a tenant for reading only; Postgres itself refuses what would write. Callers are greeted, calls leave no trace
+    ReadOnly {
+        id: TenantId,
+        /// Shown to operators, never to callers
+        #[arg(long, default_value = "")]
+        reason: String,
+        /// When it is served again in full by itself: 90m, 12h, 3d, or 2026-12-01T08:00:00Z
+        #[arg(long, value_parser = moment)]
+        until: Option<OffsetDateTime>,
+    },
+    /// Serve a suspended or read-only tenant again in full
     Resume {
         id: TenantId,
         #[arg(long, default_value = "")]
@@ -219,6 +247,13 @@ pub(super) enum Account {
         #[arg(long)]
         tenant: Option<TenantId>,
     },
+    /// Give an account, with its token, another owner
+    Transfer {
+        id: AccountSid,
+        /// The new owner; without it the platform
+        #[arg(long)]
+        tenant: Option<TenantId>,
+    },
     /// All accounts
     List,
 }
@@ -235,6 +270,15 @@ pub(super) enum NumberCommand {
         /// The account whose webhooks name it [default: the tenant's only one, else the platform's]
         #[arg(long)]
         account: Option<AccountSid>,
+    },
+    /// Give a tenant another number in the place of one that it has, which nobody answers afterwards
+    Replace {
+        /// The number that it has
+        #[arg(allow_hyphen_values = true)]
+        old: Number,
+        /// The number that it gets, under the same account
+        #[arg(allow_hyphen_values = true)]
+        new: Number,
     },
     /// Take a number away; nobody answers it afterwards
     Release { number: Number },
@@ -291,6 +335,19 @@ pub(super) enum Key {
 }
 
 #[derive(Debug, Subcommand)]
+pub(super) enum Platform {
+    /// All settings
+    Show,
+    /// Change a setting
+    Set {
+        /// suspended_sentence: what callers of a suspended tenant hear
+        #[arg(value_parser = ["suspended_sentence"])]
+        name: String,
+        value: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
 pub(super) enum Job {
     /// The newest jobs
     List {
@@ -335,6 +392,14 @@ fn scopes(text: &str) -> Result<ScopeList, String> {
     let all: Result<Vec<Scope>, _> =
         text.split_ascii_whitespace().map(|word| word.parse().map_err(|e| format!("{word}: {e}"))).collect();
     all.and_then(|all| if all.is_empty() { Err("at least one scope".to_owned()) } else { Ok(ScopeList(all)) })
+}
+
+/// A time, or how long from now.
+fn moment(text: &str) -> Result<OffsetDateTime, String> {
+    if let Ok(seconds) = seconds(text) {
+        return Ok(Clock::system().now() + Duration::from_secs(seconds.unsigned_abs()));
+    }
+    OffsetDateTime::parse(text, &Rfc3339).map_err(|_| "a time as in 2026-12-01T08:00:00Z, or 90m, 12h, 3d".to_owned())
 }
 
 fn seconds(text: &str) -> Result<i64, String> {

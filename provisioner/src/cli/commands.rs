@@ -7,15 +7,15 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use strowger::control::clusters::{self, Isolation, Tls};
 use strowger::control::numbers::{self, Assignment};
-use strowger::control::{Actor, Control, accounts, audit, jobs as rows_of_jobs, tenants as rows, tokens};
+use strowger::control::{Actor, Control, accounts, audit, installation, jobs as rows_of_jobs, tenants as rows, tokens};
 use strowger::id::Prefix;
 use strowger::telemetry::Stop;
 use strowger::vault::{MasterRing, Secret as Bytes};
 use zeroize::Zeroizing;
 
 use super::args::{
-    self, Account, Audit, Cli, Cluster, ClusterKind, Command, Job, Key, KeyAlgorithm, NumberCommand, Secret, Tenant,
-    Token,
+    self, Account, Audit, Cli, Cluster, ClusterKind, Command, Job, Key, KeyAlgorithm, NumberCommand, Platform, Secret,
+    Tenant, Token,
 };
 use super::output::{print, say};
 use super::{local, progress};
@@ -24,7 +24,7 @@ use crate::credentials::{self, Algorithm};
 use crate::embedded::{Attached, Durability, Embedded};
 use crate::error::{Error, Result};
 use crate::settings::{self, Settings};
-use crate::tenants::NewTenant;
+use crate::tenants::{Because, NewTenant};
 use crate::{Provisioner, jobs, numbers as number_operations, tenants, worker};
 
 /// Carries out what was typed.
@@ -95,6 +95,11 @@ async fn command(cli: &Cli, with: Provisioner, control_url: &str) -> Result<()> 
             return show(args::Output::Text, &credentials::mint(&with, *tenant, &scope.0, *ttl).await?.into());
         }
         Command::Key(key) => on_keys(&with, key).await?,
+        Command::Platform(Platform::Show) => json!(installation::settings(with.control()).await?),
+        Command::Platform(Platform::Set { name, value }) => {
+            credentials::set_platform(&with, name, value).await?;
+            json!(installation::settings(with.control()).await?)
+        }
         Command::Job(job) => on_jobs(&with, job).await?,
         Command::Audit(Audit::List { tenant, limit }) => json!(audit::list(with.control(), *tenant, *limit).await?),
         Command::Demo(_) | Command::Up(_) | Command::Postgres { .. } | Command::Init { .. } => Value::Null,
@@ -132,7 +137,11 @@ async fn on_tenants(with: &Provisioner, command: &Tenant) -> Result<Value> {
             tenants::create(with, &new).await?
         }
         Tenant::Show { id } => tenants::get(with, *id).await?,
-        Tenant::Suspend { id, reason } => tenants::suspend(with, *id, reason).await?,
+        Tenant::Rename { id, name } => tenants::rename(with, *id, name).await?,
+        Tenant::Suspend { id, reason, until } => tenants::suspend(with, *id, Because { reason, until: *until }).await?,
+        Tenant::ReadOnly { id, reason, until } => {
+            tenants::make_read_only(with, *id, Because { reason, until: *until }).await?
+        }
         Tenant::Resume { id, reason } => tenants::resume(with, *id, reason).await?,
         Tenant::Delete { id, reason } => tenants::delete(with, *id, reason).await?,
         Tenant::Repair { id } => {
@@ -143,8 +152,12 @@ async fn on_tenants(with: &Provisioner, command: &Tenant) -> Result<Value> {
 }
 
 async fn on_accounts(with: &Provisioner, command: &Account) -> Result<Value> {
-    if let Account::Add { id, tenant, .. } = command {
-        credentials::add_account(with, id, *tenant, &from_stdin("the auth token")?).await?;
+    match command {
+        Account::Add { id, tenant, .. } => {
+            credentials::add_account(with, id, *tenant, &from_stdin("the auth token")?).await?;
+        }
+        Account::Transfer { id, tenant } => credentials::transfer_account(with, id, *tenant).await?,
+        Account::List => {}
     }
     Ok(json!(accounts::list(with.control()).await?))
 }
@@ -155,6 +168,12 @@ async fn on_numbers(with: &Provisioner, command: &NumberCommand) -> Result<Value
             let heard = number_operations::assign(with, number, *tenant, account.as_ref()).await?;
             Ok(
                 json!({ "number": number.to_string(), "customer_id": tenant, "instances": heard.instances, "acknowledged": heard.acknowledged }),
+            )
+        }
+        NumberCommand::Replace { old, new } => {
+            let (tenant, heard) = number_operations::replace(with, old, new).await?;
+            Ok(
+                json!({ "number": new.to_string(), "customer_id": tenant, "instances": heard.instances, "acknowledged": heard.acknowledged }),
             )
         }
         NumberCommand::Release { number } => {

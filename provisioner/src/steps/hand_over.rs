@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 /// Whether a tenant is in a state in which it can be given a number.
 pub(crate) fn may_have_numbers(tenant: &Tenant) -> Result<()> {
     match tenant.state {
-        State::Active | State::Suspended => Ok(()),
+        State::Active | State::ReadOnly | State::Suspended => Ok(()),
         other => {
             Err(Error::Conflict(format!("tenant {} is {} and cannot be given a number", tenant.id, other.as_str())))
         }

@@ -75,32 +75,42 @@ pub(crate) async fn ensure_schema(with: &Provisioner, cluster: &Cluster, tenant:
     owner.enter(&tenant.schema).await?;
     owner.run(&schema::batch(&now())).await?;
     owner.execute("insert into identity (tenant_id, epoch) values ($1, $2)", &[&tenant.id.get(), &epoch]).await?;
-    owner.run(&grants(prefix, tenant)).await?;
+    owner.run(&grants(prefix, tenant, true)).await?;
     owner.commit().await
 }
 
-/// Puts the rights of a tenant's logins back to what they must be.
-pub(crate) async fn ensure_grants(with: &Provisioner, cluster: &Cluster, tenant: &Tenant) -> Result<()> {
+/// Puts the rights of a tenant's logins back to what they must be; without `writes`, nothing is written once this returns.
+pub(crate) async fn ensure_grants(with: &Provisioner, cluster: &Cluster, tenant: &Tenant, writes: bool) -> Result<()> {
     let mut db = AdminDb::open_for(with, cluster, &tenant.database, tenant).await?;
     if !db.exists("select 1 from pg_namespace where nspname = $1", &tenant.schema).await? {
         return Err(Error::Conflict(format!("tenant {} has no schema: it must be restored from a backup", tenant.id)));
     }
+    let sql = "select quote_ident(c.relname) from pg_class c join pg_namespace n on n.oid = c.relnamespace
+               where n.nspname = $1 and c.relkind in ('r', 'p') order by c.oid";
+    let tables: Vec<String> = db.query(sql, &[&tenant.schema]).await?.iter().map(|row| row.get(0)).collect();
     let owner = Owner::of(&mut db, &with.installation.prefix, tenant).await?;
     owner.enter(&tenant.schema).await?;
-    owner.run(&grants(&with.installation.prefix, tenant)).await?;
+    if !writes {
+        // Waits for writes that are under way; those that wait behind this are refused by the revocation below.
+        owner.run(&format!("set local lock_timeout = '5s'; lock table {} in share mode", tables.join(", "))).await?;
+    }
+    owner.run(&grants(&with.installation.prefix, tenant, writes)).await?;
     owner.commit().await
 }
 
 /// DML on the tenant's tables for the group, reading only where the provisioner writes, nothing for anybody else.
-fn grants(prefix: &Prefix, tenant: &Tenant) -> String {
+fn grants(prefix: &Prefix, tenant: &Tenant, writes: bool) -> String {
     let (schema, group) = (ident(&tenant.schema), ident(&prefix.tenant(tenant.id, "rw")));
+    let (verb, whom) = if writes { ("grant", "to") } else { ("revoke", "from") };
     let mut sql = format!(
         "revoke all on schema {schema} from public;
          grant usage on schema {schema} to {group};
-         grant select, insert, update, delete on all tables in schema {schema} to {group};
-         grant usage on all sequences in schema {schema} to {group};
-         alter default privileges in schema {schema} grant select, insert, update, delete on tables to {group};
-         alter default privileges in schema {schema} grant usage on sequences to {group};
+         grant select on all tables in schema {schema} to {group};
+         {verb} insert, update, delete on all tables in schema {schema} {whom} {group};
+         {verb} usage on all sequences in schema {schema} {whom} {group};
+         alter default privileges in schema {schema} grant select on tables to {group};
+         alter default privileges in schema {schema} {verb} insert, update, delete on tables {whom} {group};
+         alter default privileges in schema {schema} {verb} usage on sequences {whom} {group};
          alter default privileges revoke execute on functions from public;
          revoke all on {HISTORY_TABLE} from {group};\n"
     );

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use provisioner::tenants;
 use serde_json::{Value, json};
 use strowger::control::clusters::Isolation;
+use strowger::control::tenants::State;
 use strowger::id::TenantId;
 use tokio_postgres::error::SqlState;
 
@@ -174,6 +175,96 @@ fn killed_suspend_is_finished_when_run_again() {
         let (_, again) = tapped.run(&suspend).await;
         println!("tenant suspend: killed at each of {statements} statements ({lane:?}); an unkilled run sends {again}");
         assert_eq!(again, statements);
+    });
+}
+
+/// Turns red when the grants are put back before the state says so, or when `Grants` forgets who asked.
+#[test]
+fn killed_read_only_is_finished_when_run_again() {
+    in_lanes(async |w, lane| {
+        let tapped = Tapped::new(&w).await;
+        let id = w.tenant("One", Isolation::Schema).await.id;
+        let text = id.to_string();
+        let command = ["tenant", "read-only", &text];
+        let resume = async || tenants::resume(&w.with, id, "").await.unwrap();
+        let (_, statements) = tapped.run(&command).await;
+        let write = "insert into memories (user_id, content) values ('+18005550199', 'x')";
+        for (at, moment) in deaths(statements, lane) {
+            resume().await;
+            let session = w.as_tenant(id).await;
+            session.execute(write, &[]).await.unwrap();
+            tapped.kill(at, moment, &command).await;
+            let (tenant, _) = tapped.run(&command).await;
+            assert_eq!(tenant["state"], "read_only");
+            let refused = session.execute(write, &[]).await.expect_err("no write works");
+            assert_eq!(refused.code().map(SqlState::code), Some("42501"), "{moment:?} {at}");
+            session.query("select * from memories", &[]).await.unwrap();
+        }
+        println!("tenant read-only: killed at each of {statements} statements ({lane:?})");
+    });
+}
+
+#[test]
+fn killed_delete_is_finished_by_a_worker() {
+    in_lanes(async |w, lane| {
+        let tapped = Tapped::new(&w).await;
+        let control = w.superuser("control", &w.prefix.name("control")).await;
+        let delete = |id: TenantId| ["tenant".to_owned(), "delete".to_owned(), id.to_string()];
+        let first = w.tenant("First", Isolation::Schema).await.id;
+        let (_, statements) = tapped.run(&delete(first).each_ref().map(String::as_str)).await;
+        let mut begun = Vec::new();
+        for (at, moment) in deaths(statements, lane) {
+            let id = w.tenant(&format!("{moment:?} {at}"), Isolation::Schema).await.id;
+            let url = tenants::connection(&w.with, id).await.unwrap();
+            tapped.kill(at, moment, &delete(id).each_ref().map(String::as_str)).await;
+            begun.push((id, url));
+        }
+        let mut worker = tapped.spawn(&["worker"]);
+        let sql = "select count(*) from jobs where state in ('queued', 'running') and kind = 'delete'";
+        while control.query_one(sql, &[]).await.unwrap().get::<_, i64>(0) > 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        worker.kill().await.unwrap();
+        let mut deleted = 0;
+        for (id, url) in begun {
+            let tenant = tenants::get(&w.with, id).await.unwrap();
+            // One killed before its job was written down has changed nothing; there is no third way.
+            let refused = connect(&url).await.err().and_then(|error| error.code().cloned());
+            match tenant.state {
+                State::Deleted => assert_eq!(refused.as_ref().map(SqlState::code), Some("28000")),
+                State::Active => assert_eq!(refused, None),
+                other => panic!("{other:?}"),
+            }
+            deleted += usize::from(tenant.state == State::Deleted);
+        }
+        assert!(deleted > statements / 2, "{deleted} of {statements}");
+        println!("tenant delete: killed at each of {statements} statements ({lane:?}); a worker finished {deleted}");
+    });
+}
+
+/// A connection breaks, the answer of what was just done is lost, and the command lives on to say so.
+///
+/// Turns red when an error in the middle of a step leaves the job without an end that can be gone on from.
+#[test]
+fn a_connection_cut_anywhere_leaves_nothing_half_done() {
+    in_lanes(async |w, lane| {
+        let moment = if lane == Moment::Unsent { Moment::Unsent } else { Moment::Unanswered };
+        let tapped = Tapped::new(&w).await;
+        let before = Catalog::read(&w).await;
+        let create = |name: &str| ["tenant", "create", "--isolation", "schema", "--name", name].map(str::to_owned);
+        let (_, statements) = tapped.run(&create("first").each_ref().map(String::as_str)).await;
+        let mut names = vec!["first".to_owned()];
+        let mut refused = 0;
+        for at in 1..=statements {
+            let name = format!("cut {at}");
+            let code = tapped.cut(at, moment, &create(&name).each_ref().map(String::as_str)).await;
+            refused += usize::from(code != Some(0));
+            let (tenant, _) = tapped.run(&create(&name).each_ref().map(String::as_str)).await;
+            is_served(&w, &tenant).await;
+            names.push(name);
+        }
+        println!("tenant create: cut at each of {statements} statements ({moment:?}); {refused} commands said so");
+        before.holds_exactly(&w, &names).await;
     });
 }
 

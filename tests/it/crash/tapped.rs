@@ -69,6 +69,15 @@ impl Tapped {
         (serde_json::from_slice(&ended.stdout).unwrap(), self.tap.seen())
     }
 
+    /// Runs a command to whatever end it comes to when the connection of one statement is cut; its exit code.
+    pub(super) async fn cut(&self, at: usize, moment: Moment, args: &[&str]) -> Option<i32> {
+        self.tap.arm_cut(at, moment);
+        let ended = self.spawn(args).wait_with_output().await.unwrap();
+        assert!(self.tap.seen() >= at, "{args:?} ended before statement {at}");
+        self.tap.arm(None);
+        ended.status.code()
+    }
+
     /// Runs a command and kills it at one statement, which it must reach.
     pub(super) async fn kill(&self, at: usize, moment: Moment, args: &[&str]) {
         self.tap.arm(Some((at, moment)));

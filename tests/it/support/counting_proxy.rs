@@ -27,6 +27,8 @@ pub(crate) enum Moment {
 struct State {
     seen: usize,
     trap: Option<(usize, Moment)>,
+    /// The connection is cut there and its sender lives on, instead of being held until it is killed.
+    cut: bool,
 }
 
 /// The shared count, and the trap.
@@ -54,7 +56,12 @@ impl Tap {
 
     /// Counts from nothing, and stops whoever sends statement number `at`.
     pub(crate) fn arm(&self, trap: Option<(usize, Moment)>) {
-        *self.state.lock().unwrap() = State { seen: 0, trap };
+        *self.state.lock().unwrap() = State { seen: 0, trap, cut: false };
+    }
+
+    /// Counts from nothing, and cuts the connection on which statement number `at` is sent.
+    pub(crate) fn arm_cut(&self, at: usize, moment: Moment) {
+        *self.state.lock().unwrap() = State { seen: 0, trap: Some((at, moment)), cut: true };
     }
 
     /// Statements seen since.
@@ -79,6 +86,9 @@ impl Tap {
             caught = &mut sending => if let Ok(Some(Caught { mut client, server, moment })) = caught {
                 if moment == Moment::Unanswered {
                     wait_for_ready(&mut from_server).await;
+                }
+                if self.state.lock().unwrap().cut {
+                    return;
                 }
                 self.sprung.notify_one();
                 // The server hears of the client's death only once it is dead.

@@ -1,0 +1,188 @@
+//! What an operator makes of a tenant: read-only, suspended for a while, renamed; other numbers, other owners.
+
+use serde_json::json;
+use strowger::auth::Scope;
+use strowger::control::clusters::Isolation;
+use tokio::process::Command;
+use tokio_postgres::error::SqlState;
+
+use crate::support::{Service, connect, strowgerctl, until, world};
+
+const CALLER: &str = "+15551234567";
+const NUMBER: &str = "+18005550100";
+const OTHER: &str = "+18005550101";
+
+fn scopes() -> Vec<Scope> {
+    ["read:memories", "write:memories"].map(|scope| scope.parse().unwrap()).into()
+}
+
+/// Turns red when `admitted` lets writes through, when a call asks to write and does not fall back, and when the grants stay
+/// (`writes` always true in `ensure_grants`): the tenant's own login would still write.
+#[test]
+fn a_read_only_tenant_is_read_greeted_and_not_written() {
+    world(async |w| {
+        let tenant = w.tenant("One", Isolation::Schema).await;
+        let id = tenant.id.to_string();
+        let account = w.account(1, None).await;
+        w.assign(NUMBER, tenant.id, &account).await;
+        let server = w.server();
+        let service = Service { server: &server, token: w.token(tenant.id, &scopes()).await };
+        let memory = json!({ "customer_id": tenant.id, "user_id": CALLER, "content": "x" });
+        assert_eq!(service.post("/v1/memories", &memory).await.status, 201);
+        let db = w.as_tenant(tenant.id).await;
+        let write = "insert into memories (user_id, content) values ('+15550000000', 'y')";
+        db.execute(write, &[]).await.unwrap();
+
+        let shown = w.ctl(&["tenant", "read-only", &id, "--reason", "audit"]).json();
+        assert_eq!((&shown["state"], &shown["state_reason"]), (&json!("read_only"), &json!("audit")));
+        let refused = service.post("/v1/memories", &memory).await;
+        assert_eq!((refused.status, &refused.body["code"]), (403, &json!("tenant_read_only")));
+        let read = service.get("/v1/memories").await;
+        assert_eq!((read.status, read.body["memories"].as_array().unwrap().len()), (200, 2));
+        let said = account.dial(&server, CALLER, NUMBER).await;
+        assert_eq!(said.status(), 200);
+        assert!(said.text().await.unwrap().contains("How can I help"), "greeted as ever");
+        assert_eq!(account.dial(&server, CALLER, OTHER).await.status(), 404);
+        let noted = db.query_one("select count(*) from calls", &[]).await.unwrap();
+        assert_eq!(noted.get::<_, i64>(0), 0, "the call leaves no trace");
+        let ended = account.signed(&server, "/call/status", &account.call(CALLER, NUMBER)).send().await.unwrap();
+        assert_eq!(ended.status(), 200);
+
+        for refused in [write, "update settings set agent_name = 'x'", "delete from memories"] {
+            let error = db.execute(refused, &[]).await.expect_err(refused);
+            assert_eq!(error.code(), Some(&SqlState::INSUFFICIENT_PRIVILEGE), "{refused}");
+        }
+        // Putting its rights back does not give it more than a read-only tenant has.
+        w.ctl(&["tenant", "repair", &id]).json();
+        assert_eq!(db.execute(write, &[]).await.unwrap_err().code(), Some(&SqlState::INSUFFICIENT_PRIVILEGE));
+
+        w.ctl(&["tenant", "suspend", &id]).json();
+        assert!(connect(&w.ctl(&["tenant", "connection", &id]).json().as_str().unwrap().to_owned()).await.is_err());
+        w.ctl(&["tenant", "read-only", &id]).json();
+        assert_eq!(service.get("/v1/memories").await.status, 200);
+        w.ctl(&["tenant", "resume", &id]).json();
+        assert_eq!(service.post("/v1/memories", &memory).await.status, 201);
+        assert_eq!(w.ctl(&["tenant", "show", &id]).json()["state"], "active");
+    });
+}
+
+/// Turns red without `lock table … in share mode`: the command would return while a write is still under way.
+#[test]
+fn making_read_only_waits_for_writes_that_are_under_way() {
+    world(async |w| {
+        let tenant = w.tenant("One", Isolation::Database).await;
+        let mut db = w.as_tenant(tenant.id).await;
+        let writing = db.transaction().await.unwrap();
+        writing.execute("insert into memories (user_id, content) values ('+15550000000', 'y')", &[]).await.unwrap();
+        let mut command = Command::new(strowgerctl());
+        command.arg("--config").arg(w.dir.join("strowgerctl.toml")).args([
+            "tenant",
+            "read-only",
+            &tenant.id.to_string(),
+        ]);
+        let mut making = command.stdout(std::process::Stdio::null()).spawn().unwrap();
+        let watching = w.superuser("dedicated", "postgres").await;
+        until("it waits for the write", async || {
+            let sql = "select exists (select from pg_stat_activity where datname = $1 and wait_event_type = 'Lock' and query ~ 'lock table')";
+            watching.query_one(sql, &[&tenant.database]).await.unwrap().get(0)
+        })
+        .await;
+        assert!(making.try_wait().unwrap().is_none());
+        writing.commit().await.unwrap();
+        assert!(making.wait().await.unwrap().success());
+        let kept: i64 = db.query_one("select count(*) from memories", &[]).await.unwrap().get(0);
+        assert_eq!(kept, 1);
+    });
+}
+
+#[test]
+fn a_suspension_with_an_end_ends_by_itself() {
+    world(async |w| {
+        let id = w.tenant("One", Isolation::Schema).await.id.to_string();
+        assert_eq!(w.ctl(&["tenant", "suspend", &id, "--until", "2001-01-01T00:00:00Z"]).code, Some(3));
+        let suspended = w.ctl(&["tenant", "suspend", &id, "--until", "3s"]).json();
+        assert_eq!(suspended["state"], "suspended");
+        assert!(suspended["state_until"].is_string(), "{suspended}");
+        let mut command = Command::new(strowgerctl());
+        command.arg("--config").arg(w.dir.join("strowgerctl.toml")).arg("worker").kill_on_drop(true);
+        let _worker = command.stderr(std::process::Stdio::null()).stdout(std::process::Stdio::null()).spawn().unwrap();
+        until("the worker resumes it", async || w.ctl(&["tenant", "show", &id]).json()["state"] == "active").await;
+        assert_eq!(w.ctl(&["tenant", "show", &id]).json()["state_until"], json!(null));
+
+        // A later word of an operator counts, not the end of an earlier one.
+        w.ctl(&["tenant", "suspend", &id, "--until", "1h"]).json();
+        w.ctl(&["tenant", "suspend", &id]).json();
+        let queued = w.ctl(&["job", "list", "--tenant", &id, "--state", "queued"]).json();
+        assert_eq!(queued, json!([]), "nothing will end it");
+    });
+}
+
+#[test]
+fn a_tenant_is_renamed_and_the_log_keeps_no_name() {
+    world(async |w| {
+        let id = w.tenant("One", Isolation::Schema).await.id.to_string();
+        w.tenant("Two", Isolation::Schema).await;
+        let renamed = w.ctl(&["tenant", "rename", &id, "--name", "Très bien"]).json();
+        assert_eq!(renamed["name"], "Très bien");
+        assert_eq!(w.ctl(&["tenant", "rename", &id, "--name", "Très bien"]).json(), renamed, "run again");
+        for name in ["Two", "", "a\nb"] {
+            assert_eq!(w.ctl(&["tenant", "rename", &id, "--name", name]).code, Some(3), "{name:?}");
+        }
+        assert!(!w.ctl(&["audit", "list"]).json().to_string().contains("bien"));
+    });
+}
+
+#[test]
+fn a_number_is_replaced_and_an_account_changes_hands() {
+    world(async |w| {
+        let [one, two] = [w.tenant("One", Isolation::Schema).await.id, w.tenant("Two", Isolation::Database).await.id];
+        let account = w.account(1, None).await;
+        w.assign(NUMBER, one, &account).await;
+        let server = w.server();
+        assert_eq!(account.dial(&server, CALLER, NUMBER).await.status(), 200);
+        let replace = ["number", "replace", NUMBER, OTHER];
+        assert_eq!(w.ctl(&replace).json()["customer_id"], json!(one));
+        assert_eq!(account.dial(&server, CALLER, NUMBER).await.status(), 404);
+        assert_eq!(account.dial(&server, CALLER, OTHER).await.status(), 200);
+        assert_eq!(w.ctl(&replace).json()["customer_id"], json!(one), "run again");
+
+        let to = |tenant: &str| w.ctl(&["account", "transfer", &account.sid, "--tenant", tenant]);
+        let refused = to(&two.to_string());
+        assert_eq!(
+            (refused.code, refused.stderr.contains("another tenant answers")),
+            (Some(3), true),
+            "{}",
+            refused.stderr
+        );
+        assert_eq!(to("999").code, Some(3));
+        assert_eq!(to(&one.to_string()).json()[0]["customer_id"], json!(one));
+        assert_eq!(
+            account.dial(&server, CALLER, OTHER).await.status(),
+            200,
+            "the token opens under the new owner's key"
+        );
+        let refused = w.ctl(&["number", "assign", OTHER, "--tenant", &two.to_string(), "--account", &account.sid]);
+        assert_eq!(refused.code, Some(3), "it is that tenant's account now");
+        w.ctl(&["account", "transfer", &account.sid]).json();
+        assert_eq!(w.ctl(&["number", "assign", OTHER, "--tenant", &two.to_string()]).code, Some(0));
+        assert_eq!(account.dial(&server, CALLER, OTHER).await.status(), 200);
+    });
+}
+
+#[test]
+fn what_callers_of_a_suspended_tenant_hear_is_the_platforms_to_say() {
+    world(async |w| {
+        let id = w.tenant("One", Isolation::Schema).await.id;
+        let account = w.account(1, None).await;
+        w.assign(NUMBER, id, &account).await;
+        let server = w.server();
+        w.ctl(&["tenant", "suspend", &id.to_string()]).json();
+        let said = async || account.dial(&server, CALLER, NUMBER).await.text().await.unwrap();
+        assert!(said().await.contains("We are sorry"));
+        let settings = w.ctl(&["platform", "set", "suspended_sentence", "Back <soon> & well."]).json();
+        assert_eq!(settings["suspended_sentence"], "Back <soon> & well.");
+        assert!(said().await.contains("Back &lt;soon&gt; &amp; well."), "at once, and escaped");
+        assert_eq!(w.ctl(&["platform", "set", "suspended_sentence", " "]).code, Some(3));
+        assert_eq!(w.ctl(&["platform", "set", "something", "x"]).code, Some(2));
+    });
+}
