@@ -45,10 +45,8 @@ impl State {
         self == next
             || matches!(
                 (self, next),
-                (Provisioning, Active)
-                    | (Active | ReadOnly | Suspended, Active | ReadOnly | Suspended)
-                    | (Provisioning | Active | ReadOnly | Suspended, Deleted)
-                    | (Provisioning, Erased)
+                (Provisioning, Active | Deleted | Erased)
+                    | (Active | ReadOnly | Suspended, Active | ReadOnly | Suspended | Deleted)
             )
     }
 

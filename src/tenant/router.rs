@@ -114,9 +114,8 @@ impl Router {
 fn admitted<I: Intent>(tenant: TenantId, route: Option<Arc<Route>>) -> Result<Arc<Route>, Refused> {
     let route = route.ok_or(Refused::Unknown(tenant))?;
     match route.placement.state {
-        State::Active => Ok(route),
         State::ReadOnly if I::WRITES => Err(Refused::ReadOnly(tenant)),
-        State::ReadOnly => Ok(route),
+        State::Active | State::ReadOnly => Ok(route),
         State::Suspended => Err(Refused::Suspended(tenant)),
         State::Provisioning => Err(Refused::NotReady(tenant)),
         State::Deleted | State::Erased => Err(Refused::Unknown(tenant)),

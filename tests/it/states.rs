@@ -57,7 +57,7 @@ fn a_read_only_tenant_is_read_greeted_and_not_written() {
         assert_eq!(db.execute(write, &[]).await.unwrap_err().code(), Some(&SqlState::INSUFFICIENT_PRIVILEGE));
 
         w.ctl(&["tenant", "suspend", &id]).json();
-        assert!(connect(&w.ctl(&["tenant", "connection", &id]).json().as_str().unwrap().to_owned()).await.is_err());
+        assert!(connect(w.ctl(&["tenant", "connection", &id]).json().as_str().unwrap()).await.is_err());
         w.ctl(&["tenant", "read-only", &id]).json();
         assert_eq!(service.get("/v1/memories").await.status, 200);
         w.ctl(&["tenant", "resume", &id]).json();
