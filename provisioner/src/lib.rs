@@ -3,6 +3,12 @@
 //! It depends on the `strowger` library and never the reverse; nothing that faces the internet links it. The binary,
 //! `strowgerctl`, is a thin command line over the operations here: [`tenants`], [`numbers`], [`credentials`], [`bootstrap`].
 //! Long work stands in the control database as a job, so that a [`worker`] can finish what a killed command began.
+//!
+//! A Rust program can do what the command line does, and route to what it made (`tests/it/library.rs` runs this example):
+//!
+//! ```no_run
+#![doc = include_str!("../examples/library.rs")]
+//! ```
 
 pub mod error;
 mod scram;

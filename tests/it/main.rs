@@ -12,6 +12,7 @@ mod failures;
 mod handover;
 mod isolation;
 mod jobs;
+mod library;
 mod malformed;
 mod memories;
 mod provisioning;
