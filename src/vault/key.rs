@@ -60,6 +60,8 @@ purposes! {
     NamedSecret = "named-secret";
     /// What signs service tokens. The row is the key id.
     SigningSecret = "signing-secret";
+    /// What signs exported heads of the audit log. The row is the word `audit`.
+    AuditKey = "audit-key";
 }
 
 /// A ciphertext for one purpose.
