@@ -6,6 +6,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use strowger::auth::Scope;
 use strowger::id::{AccountSid, Region, TenantId};
 use strowger::phone::Number;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use crate::settings::Given;
 
@@ -289,6 +291,41 @@ pub(super) enum Audit {
         #[arg(long, default_value_t = 50)]
         limit: i64,
     },
+    /// Prove that no row was changed, removed, added or moved; with kept heads, that none was cut off and no chain rewritten
+    Verify {
+        /// Only this tenant's chain
+        #[arg(long)]
+        tenant: Option<TenantId>,
+        /// Signed heads that you kept, from `audit heads` or at the end of an `audit export`
+        #[arg(long)]
+        heads: Option<PathBuf>,
+        /// Prove an export by itself; no database is asked
+        #[arg(long, conflicts_with_all = ["tenant", "heads"])]
+        file: Option<PathBuf>,
+        /// The public key, in PEM, that must have signed --file
+        #[arg(long, requires = "file")]
+        key: Option<PathBuf>,
+    },
+    /// Sign where every chain ends now. Keep the file where no superuser of the control database can write
+    Heads {
+        /// File to write to; else standard output
+        #[arg(long)]
+        out: Option<PathBuf>,
+    },
+    /// Rows as lines of JSON, with their hashes and, at the end, signed heads
+    Export {
+        /// Only this tenant's chain
+        #[arg(long)]
+        tenant: Option<TenantId>,
+        /// From this moment on, such as 2026-07-01 or 2026-07-01T12:00:00Z
+        #[arg(long, value_parser = moment)]
+        since: Option<OffsetDateTime>,
+        /// File to write to; else standard output
+        #[arg(long)]
+        out: Option<PathBuf>,
+    },
+    /// The public key that signed heads are checked with, in PEM
+    Key,
 }
 
 /// A list that clap takes for one value.
@@ -299,6 +336,12 @@ fn scopes(text: &str) -> Result<ScopeList, String> {
     let all: Result<Vec<Scope>, _> =
         text.split_ascii_whitespace().map(|word| word.parse().map_err(|e| format!("{word}: {e}"))).collect();
     all.and_then(|all| if all.is_empty() { Err("at least one scope".to_owned()) } else { Ok(ScopeList(all)) })
+}
+
+fn moment(text: &str) -> Result<OffsetDateTime, String> {
+    let whole = if text.len() == 10 { format!("{text}T00:00:00Z") } else { text.to_owned() };
+    OffsetDateTime::parse(&whole, &Rfc3339)
+        .map_err(|_| "a day or a moment, as 2026-07-01 or 2026-07-01T12:00:00Z".to_owned())
 }
 
 fn seconds(text: &str) -> Result<i64, String> {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use strowger::control::clusters::{self, Isolation, Tls};
 use strowger::control::numbers::{self, Assignment};
-use strowger::control::{Actor, Control, accounts, audit, tenants as rows, tokens};
+use strowger::control::{Actor, Control, accounts, tenants as rows, tokens};
 use strowger::id::Prefix;
 use strowger::telemetry::Stop;
 use strowger::vault::{MasterRing, Secret as Bytes};
@@ -16,8 +16,8 @@ use zeroize::Zeroizing;
 use super::args::{
     self, Account, Audit, Cli, Cluster, ClusterKind, Command, Key, KeyAlgorithm, NumberCommand, Secret, Tenant, Token,
 };
-use super::local;
 use super::output::{print, say};
+use super::{audit, local};
 use crate::bootstrap::{self, ClusterSpec, Superuser};
 use crate::credentials::{self, Algorithm};
 use crate::embedded::{Attached, Durability, Embedded};
@@ -34,6 +34,9 @@ pub async fn run(cli: Cli) -> Result<()> {
         Command::Up(up) => local::up(&data()?, up).await,
         Command::Postgres { unsafe_no_sync } => local::postgres(&data()?, *unsafe_no_sync, &cli).await,
         Command::Init { prefix, out } => init(&prefix.parse()?, out).await,
+        Command::Audit(Audit::Verify { file: Some(file), key, .. }) => {
+            audit::verify_file(cli.output, file, key.as_deref())
+        }
         _ => on_installation(&cli).await,
     }
 }
@@ -92,7 +95,10 @@ async fn command(cli: &Cli, with: Provisioner, control_url: &str) -> Result<()> 
             return show(args::Output::Text, &credentials::mint(&with, *tenant, &scope.0, *ttl).await?.into());
         }
         Command::Key(key) => on_keys(&with, key).await?,
-        Command::Audit(Audit::List { tenant, limit }) => json!(audit::list(with.control(), *tenant, *limit).await?),
+        Command::Audit(command) => match audit::run(&with, command, cli.output).await? {
+            Some(result) => result,
+            None => return Ok(()),
+        },
         Command::Demo(_) | Command::Up(_) | Command::Postgres { .. } | Command::Init { .. } => Value::Null,
     };
     show(cli.output, &result)

@@ -61,6 +61,7 @@ impl Catalog {
         let row = control.query_one(sql, &[]).await.unwrap();
         let count = i64::try_from(tenants.len()).unwrap();
         assert_eq!([0, 1, 2, 3].map(|i| row.get::<_, i64>(i)), [count; 4], "one of each, and no open job");
+        w.ctl(&["audit", "verify"]).json();
     }
 }
 
