@@ -67,6 +67,11 @@ impl Error {
         }
     }
 
+    /// Whether trying again without changing anything must end the same way.
+    pub fn is_final(&self) -> bool {
+        matches!(self, Self::Conflict(_) | Self::Vault { .. } | Self::Ring(_))
+    }
+
     /// A statement's error, with what was being done.
     pub fn postgres(doing: impl Into<String>) -> impl FnOnce(tokio_postgres::Error) -> Self {
         let doing = doing.into();

@@ -8,11 +8,14 @@ pub mod error;
 mod scram;
 mod admin_db;
 mod steps;
+mod operations;
+mod reconcile;
 pub mod bootstrap;
 pub mod tenants;
 pub mod numbers;
 pub mod credentials;
 pub mod audit;
+pub mod jobs;
 pub mod worker;
 pub mod settings;
 pub mod embedded;
@@ -23,6 +26,7 @@ use std::time::Duration;
 
 use strowger::control::changes::{self, Heard};
 use strowger::control::installation::{self, Installation};
+use strowger::control::jobs::{HOLDER_PREFIX, Job};
 use strowger::control::keys::{self, Ring};
 use strowger::control::{Actor, Control};
 use strowger::vault::{DataKey, MasterRing, Scope};
@@ -40,9 +44,15 @@ pub struct Provisioner {
     admin_ring: MasterRing,
     installation: Installation,
     actor: Actor,
-    /// Tells this process's sessions from those that a killed one left behind.
+    /// Tells this process's sessions from those that a killed one left behind, and names it as the holder of jobs.
     run: String,
+    /// Whether an operation carries its job out itself, or leaves it to a worker.
+    wait: bool,
+    reporter: Option<Reporter>,
 }
+
+/// Hears how far jobs are.
+type Reporter = Box<dyn Fn(&Job) + Send + Sync>;
 
 impl Provisioner {
     /// Connects to an initialised control database.
@@ -52,13 +62,31 @@ impl Provisioner {
         admin_ring: MasterRing,
         actor: Actor,
     ) -> Result<Self> {
-        let control = Control::lazy(control_url, "strowgerctl", 4)?;
+        let run = Uuid::new_v4().simple().to_string();
+        let control = Control::lazy(control_url, &format!("{HOLDER_PREFIX}{run}"), 8)?;
         let installation = installation::get(&control).await?;
         let installation = installation.ok_or_else(|| {
             Error::Conflict("this control database is not initialised: run `strowgerctl init`".into())
         })?;
-        let run = Uuid::new_v4().simple().to_string();
-        Ok(Self { control, server_ring, admin_ring, installation, actor, run })
+        Ok(Self { control, server_ring, admin_ring, installation, actor, run, wait: true, reporter: None })
+    }
+
+    /// Operations only write their jobs down, for a worker to carry out.
+    #[must_use]
+    pub fn without_waiting(self) -> Self {
+        Self { wait: false, ..self }
+    }
+
+    /// Tells `reporter` how far jobs are.
+    #[must_use]
+    pub fn reporting(self, reporter: impl Fn(&Job) + Send + Sync + 'static) -> Self {
+        Self { reporter: Some(Box::new(reporter)), ..self }
+    }
+
+    fn report(&self, job: &Job) {
+        if let Some(reporter) = &self.reporter {
+            reporter(job);
+        }
     }
 
     /// The control database, for reading.

@@ -1,22 +1,21 @@
 //! A tenant's life: created, suspended, resumed, deleted; and repaired, when it has harmed itself.
 //!
-//! Every operation takes the tenant's lock in the control database, says in control what is to be, makes it so on the
-//! cluster, and says in control that it is. Killed anywhere, it is finished by the same command run again, or by a worker.
+//! Every operation takes the tenant's lock in the control database, writes down as a job what is to be, and carries it out step by
+//! step. Killed anywhere, it is finished by the same command run again, or by a worker.
 
 use serde_json::json;
 use strowger::control::clusters::{self, Cluster, Isolation};
-use strowger::control::jobs::{self, Kind};
+use strowger::control::jobs::{Job, Kind, Subject};
 use strowger::control::keys::{self, Ring};
-use strowger::control::locks;
 use strowger::control::placements::{self, NewPlacement};
 use strowger::control::tenants::{self, State, Tenant};
 use strowger::id::{Region, TenantId};
 use strowger::schema;
 use strowger::vault::{Scope, Secret};
-use time::format_description::well_known::Rfc3339;
 
 use crate::Provisioner;
 use crate::error::{Error, Result};
+use crate::reconcile::{self, hold};
 use crate::steps;
 
 /// What a new tenant is to be.
@@ -40,18 +39,28 @@ pub async fn create(with: &Provisioner, new: &NewTenant<'_>) -> Result<Tenant> {
             "a tenant's name has 1 to 200 characters, none of them a control character".into(),
         ));
     }
-    let tenant = match tenants::find(&with.control, new.name).await? {
-        Some(found) => as_asked(found, new)?,
+    let (id, job) = match tenants::find(&with.control, new.name).await? {
+        Some(found) => (as_asked(found, new)?.id, None),
         None => match reserve(with, new).await {
             // Somebody else may have reserved it just now: another command, or the last words of a killed one.
             Err(Error::Conflict(text)) => match tenants::find(&with.control, new.name).await? {
-                Some(found) => as_asked(found, new)?,
+                Some(found) => (as_asked(found, new)?.id, None),
                 None => return Err(Error::Conflict(text)),
             },
-            reserved => reserved?,
+            reserved => reserved.map(|(id, job)| (id, Some(job)))?,
         },
     };
-    finish_create(with, tenant.id).await
+    let held = hold(with, Subject::Tenant(id)).await?;
+    let tenant = get(with, id).await?;
+    match (tenant.state, job) {
+        (State::Provisioning, Some(job)) => held.finish(job).await?,
+        (State::Provisioning, None) => held.run(Kind::Create, &json!({})).await?,
+        (State::Deleted | State::Erased, _) => {
+            return Err(Error::Conflict(format!("tenant {id} was deleted; its name and id are not used again")));
+        }
+        (State::Active | State::Suspended, _) => return Ok(tenant),
+    }
+    get(with, id).await
 }
 
 /// A tenant of that name is the one meant only if it is what was asked for.
@@ -72,7 +81,7 @@ fn as_asked(found: Tenant, new: &NewTenant<'_>) -> Result<Tenant> {
 }
 
 /// Writes down, in one transaction, everything that the steps need: a crash after it leaves a job that can be finished.
-async fn reserve(with: &Provisioner, new: &NewTenant<'_>) -> Result<Tenant> {
+async fn reserve(with: &Provisioner, new: &NewTenant<'_>) -> Result<(TenantId, Job)> {
     let cluster = choose_cluster(with, new).await?;
     let prefix = &with.installation.prefix;
     let mut change = with.control.change(&with.actor).await?;
@@ -92,10 +101,10 @@ async fn reserve(with: &Provisioner, new: &NewTenant<'_>) -> Result<Tenant> {
         password: &key.seal(&login, Secret::random_password().expose()),
     };
     placements::create(&mut change, id, &placement).await?;
-    jobs::enqueue(&mut change, Kind::Create, id).await?;
     change.record("tenant.reserve", Some(id), json!({ "name": new.name, "cluster": cluster.name })).await?;
+    let job = reconcile::begin(with, &mut change, Kind::Create, &Subject::Tenant(id), &json!({})).await?;
     change.commit().await?;
-    get(with, id).await
+    Ok((id, job))
 }
 
 async fn choose_cluster(with: &Provisioner, new: &NewTenant<'_>) -> Result<Cluster> {
@@ -110,97 +119,51 @@ async fn choose_cluster(with: &Provisioner, new: &NewTenant<'_>) -> Result<Clust
     })
 }
 
-/// Carries out whatever is missing of a reserved tenant and activates it.
-pub async fn finish_create(with: &Provisioner, id: TenantId) -> Result<Tenant> {
-    let _lock = lock(with, id).await?;
-    let tenant = get(with, id).await?;
-    match tenant.state {
-        State::Provisioning => {}
-        State::Deleted => {
-            return Err(Error::Conflict(format!("tenant {id} was deleted; its name and id are not used again")));
-        }
-        State::Active | State::Suspended => return Ok(tenant),
-    }
-    let cluster = steps::cluster_of(with, &tenant).await?;
-    let (password, epoch) = credential(with, id).await?;
-    steps::ensure_roles(with, &cluster, &tenant, &password).await?;
-    steps::ensure_database(with, &cluster, &tenant).await?;
-    steps::ensure_schema(with, &cluster, &tenant, epoch, &now()).await?;
-    let mut change = with.control.change(&with.actor).await?;
-    tenants::transition(&mut change, id, State::Active, "created").await?;
-    jobs::finish(&mut change, Kind::Create, id).await?;
-    change.commit().await?;
-    get(with, id).await
-}
-
 /// Blocks a tenant, in Postgres itself: no login works and no session is left when this returns.
 pub async fn suspend(with: &Provisioner, id: TenantId, reason: &str) -> Result<Tenant> {
-    block(with, id, State::Suspended, reason).await
+    change_state(with, id, Kind::Suspend, State::Suspended, reason).await
 }
 
 /// Blocks a tenant for good and keeps everything.
 pub async fn delete(with: &Provisioner, id: TenantId, reason: &str) -> Result<Tenant> {
-    block(with, id, State::Deleted, reason).await
-}
-
-async fn block(with: &Provisioner, id: TenantId, state: State, reason: &str) -> Result<Tenant> {
-    let _lock = lock(with, id).await?;
-    let mut change = with.control.change(&with.actor).await?;
-    tenants::transition(&mut change, id, state, reason).await?;
-    if state == State::Deleted {
-        jobs::finish(&mut change, Kind::Create, id).await?;
-    }
-    jobs::finish(&mut change, Kind::Repair, id).await?;
-    change.commit().await?;
-    let tenant = get(with, id).await?;
-    steps::fence(with, &steps::cluster_of(with, &tenant).await?, &tenant).await?;
-    with.settle().await?;
-    Ok(tenant)
+    change_state(with, id, Kind::Delete, State::Deleted, reason).await
 }
 
 /// Serves a suspended tenant again.
 pub async fn resume(with: &Provisioner, id: TenantId, reason: &str) -> Result<Tenant> {
-    let _lock = lock(with, id).await?;
-    let tenant = get(with, id).await?;
-    if tenant.state != State::Active {
-        if tenant.state != State::Suspended {
-            return Err(Error::Conflict(format!("tenant {id} is {} and cannot be resumed", tenant.state.as_str())));
-        }
-        mend(with, &tenant).await?;
-        let mut change = with.control.change(&with.actor).await?;
-        tenants::transition(&mut change, id, State::Active, reason).await?;
-        change.commit().await?;
-        with.settle().await?;
+    if get(with, id).await?.state == State::Provisioning {
+        return Err(Error::Conflict(format!("tenant {id} is not made yet: `strowgerctl job list --tenant {id}`")));
     }
+    change_state(with, id, Kind::Resume, State::Active, reason).await
+}
+
+async fn change_state(with: &Provisioner, id: TenantId, kind: Kind, next: State, reason: &str) -> Result<Tenant> {
+    let held = hold(with, Subject::Tenant(id)).await?;
+    let tenant = get(with, id).await?;
+    if !tenant.state.may_become(next) {
+        let text = format!("tenant {id} is {} and cannot become {}", tenant.state.as_str(), next.as_str());
+        return Err(Error::Conflict(text));
+    }
+    held.run(kind, &json!({ "reason": reason })).await?;
     get(with, id).await
 }
 
 /// Puts an active tenant's roles, password, settings and grants back to what control says.
 pub async fn repair(with: &Provisioner, id: TenantId) -> Result<()> {
-    let _lock = lock(with, id).await?;
+    let held = hold(with, Subject::Tenant(id)).await?;
     let tenant = get(with, id).await?;
-    if tenant.state == State::Active {
-        mend(with, &tenant).await?;
+    if tenant.state != State::Active {
+        let text = format!("tenant {id} is {}: only an active one is repaired", tenant.state.as_str());
+        return Err(Error::Conflict(text));
     }
-    let mut change = with.control.change(&with.actor).await?;
-    jobs::finish(&mut change, Kind::Repair, id).await?;
-    change.record("tenant.repair", Some(id), json!({})).await?;
-    Ok(change.commit().await?)
-}
-
-async fn mend(with: &Provisioner, tenant: &Tenant) -> Result<()> {
-    let cluster = steps::cluster_of(with, tenant).await?;
-    let (password, _) = credential(with, tenant.id).await?;
-    steps::ensure_roles(with, &cluster, tenant, &password).await?;
-    steps::ensure_database(with, &cluster, tenant).await?;
-    steps::ensure_grants(with, &cluster, tenant).await
+    held.run(Kind::Repair, &json!({})).await
 }
 
 /// The tenant login's libpq URL, for support. The audit log says who took it, before it is shown.
 pub async fn connection(with: &Provisioner, id: TenantId) -> Result<String> {
     let tenant = get(with, id).await?;
     let cluster = steps::cluster_of(with, &tenant).await?;
-    let (password, _) = credential(with, id).await?;
+    let (password, _) = steps::credential(with, id).await?;
     let mut change = with.control.change(&with.actor).await?;
     change.record("tenant.connection", Some(id), json!({ "login": tenant.login_role })).await?;
     change.commit().await?;
@@ -219,22 +182,5 @@ pub async fn connection(with: &Provisioner, id: TenantId) -> Result<String> {
 
 /// A tenant by id, or an error that says so.
 pub async fn get(with: &Provisioner, id: TenantId) -> Result<Tenant> {
-    tenants::get(&with.control, id).await?.ok_or_else(|| Error::Conflict(format!("there is no tenant {id}")))
-}
-
-pub(crate) async fn lock(with: &Provisioner, id: TenantId) -> Result<locks::Lock> {
-    Ok(locks::hold(&with.control, &format!("tenant {id}")).await?)
-}
-
-async fn credential(with: &Provisioner, id: TenantId) -> Result<(Secret, i32)> {
-    let route = placements::route(&with.control, id)
-        .await?
-        .ok_or_else(|| Error::Conflict(format!("tenant {id} has no placement")))?;
-    let what = || format!("the password of tenant {id}");
-    let key = with.server_ring.unwrap_data_key(Scope::Tenant(id), &route.data_key).map_err(Error::vault(what()))?;
-    Ok((key.open(&route.placement.login, &route.password).map_err(Error::vault(what()))?, route.placement.epoch))
-}
-
-fn now() -> String {
-    strowger::clock::Clock::system().now().format(&Rfc3339).unwrap_or_default()
+    steps::tenant(with, id).await
 }

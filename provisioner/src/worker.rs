@@ -8,14 +8,15 @@ use serde_json::json;
 use strowger::control::Control;
 use strowger::control::changes::{Listener, News};
 use strowger::control::clusters::{self, Cluster};
-use strowger::control::jobs::{self, Job, Kind};
+use strowger::control::jobs::{self, Kind, Subject};
 use strowger::control::tenants::{self, State};
+use tokio::sync::Notify;
 
 use crate::Provisioner;
 use crate::admin_db::AdminDb;
 use crate::error::Result;
+use crate::reconcile;
 use crate::steps::{self, MAINTENANCE_DATABASE};
-use crate::tenants as operations;
 
 /// How often due jobs are looked for when no news comes.
 const POLL: Duration = Duration::from_secs(2);
@@ -26,53 +27,64 @@ const OLDEST_TRANSACTION: &str = "5 minutes";
 
 /// Works until the future is dropped. `listening` is a pool of one connection.
 pub async fn run(with: Arc<Provisioner>, listening: Control) {
-    let mut poll = tokio::time::interval(POLL);
-    let mut sweep = tokio::time::interval(SWEEP);
-    let mut listener = None;
+    let news = Notify::new();
+    let lane = || lane(&with, &news);
+    // Four jobs at once: one that waits for a slow cluster does not hold up the others.
+    tokio::join!(lane(), lane(), lane(), lane(), hear(&listening, &news), look_around(&with));
+}
+
+/// Carries out one job after another; looks for more when there is news, and now and then anyway.
+async fn lane(with: &Provisioner, news: &Notify) {
     loop {
-        if listener.is_none() {
-            listener = Listener::open(&listening).await.ok();
-        }
-        let news = async {
-            match &mut listener {
-                Some(open) => open.next().await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            news = news => match news {
-                Ok(News::Job | News::Everything) => work(&with).await,
-                Ok(_) => {}
-                Err(_) => listener = None,
-            },
-            _ = poll.tick() => work(&with).await,
-            _ = sweep.tick() => look_over(&with).await,
-        }
+        let told = news.notified();
+        while carry_out_one(with).await {}
+        let _ = tokio::time::timeout(POLL, told).await;
     }
 }
 
-async fn work(with: &Provisioner) {
-    let due = match jobs::due(&with.control).await {
-        Ok(due) => due,
-        Err(error) => return tracing::warn!(%error, "cannot read the jobs"),
-    };
-    for job in due {
-        match carry_out(with, &job).await {
-            Ok(()) => tracing::info!(job.id, kind = ?job.kind, tenant.id = %job.tenant, "job done"),
-            Err(error) => {
-                tracing::warn!(job.id, kind = ?job.kind, tenant.id = %job.tenant, attempts = job.attempts + 1, %error, "job failed; it will be tried again");
-                if let Err(error) = jobs::postpone(&with.control, job.id, &error.to_string()).await {
-                    tracing::warn!(%error, "cannot note the failure");
+/// Whether there was one.
+async fn carry_out_one(with: &Provisioner) -> bool {
+    match reconcile::claim(with, None).await {
+        Ok(None) => return false,
+        Ok(Some((job, Ok(())))) => {
+            tracing::info!(job.id, kind = job.kind.as_str(), subject = %job.subject, "job done");
+        }
+        Ok(Some((job, Err(error)))) => {
+            tracing::warn!(job.id, kind = job.kind.as_str(), subject = %job.subject, attempts = job.attempts, %error, "job failed");
+        }
+        Err(error) => {
+            tracing::warn!(%error, "cannot claim a job");
+            return false;
+        }
+    }
+    true
+}
+
+async fn hear(listening: &Control, news: &Notify) {
+    loop {
+        if let Ok(mut listener) = Listener::open(listening).await {
+            while let Ok(heard) = listener.next().await {
+                if matches!(heard, News::Job | News::Everything) {
+                    news.notify_waiters();
                 }
             }
         }
+        tokio::time::sleep(POLL).await;
     }
 }
 
-async fn carry_out(with: &Provisioner, job: &Job) -> Result<()> {
-    match job.kind {
-        Kind::Create => operations::finish_create(with, job.tenant).await.map(drop),
-        Kind::Repair => operations::repair(with, job.tenant).await,
+async fn look_around(with: &Provisioner) {
+    let mut sweep = tokio::time::interval(SWEEP);
+    loop {
+        sweep.tick().await;
+        match jobs::expire(&with.control).await {
+            Ok(0) => {}
+            Ok(expired) => {
+                tracing::warn!(expired, "jobs were not done by their deadline: `strowgerctl job list --state failed`");
+            }
+            Err(error) => tracing::warn!(%error, "cannot look for jobs past their deadline"),
+        }
+        look_over(with).await;
     }
 }
 
@@ -110,7 +122,7 @@ async fn look_over_cluster(with: &Provisioner, cluster: &Cluster) -> Result<()> 
             tracing::warn!(tenant.id = %tenant.id, login, "a login changed its own settings; repairing");
             let mut change = with.control.change(&with.actor).await?;
             // Said once: while a repair waits, the next look changes nothing.
-            if jobs::enqueue(&mut change, Kind::Repair, tenant.id).await? {
+            if jobs::queue(&mut change, Kind::Repair, &Subject::Tenant(tenant.id)).await? {
                 change.record("tenant.settings_changed", Some(tenant.id), json!({ "login": login })).await?;
                 change.commit().await?;
             }

@@ -50,6 +50,10 @@ impl Change {
         &mut self.tx
     }
 
+    pub(super) fn actor(&self) -> &str {
+        &self.actor.0
+    }
+
     /// Notes an audit row for the commit. `detail` never holds a secret.
     #[expect(clippy::unused_async, reason = "callers end with it as with their other statements")]
     pub async fn record(&mut self, action: &str, tenant: Option<TenantId>, detail: Value) -> Result<(), ControlError> {

@@ -19,6 +19,8 @@ pub enum State {
     Suspended,
     /// Blocked for good and kept; only erasure destroys.
     Deleted,
+    /// Nothing is left of it anywhere but its id.
+    Erased,
 }
 
 impl State {
@@ -29,16 +31,20 @@ impl State {
             Self::Active => "active",
             Self::Suspended => "suspended",
             Self::Deleted => "deleted",
+            Self::Erased => "erased",
         }
     }
 
     /// Whether the step is one that exists. Staying is always allowed, so that a step can be run again.
     pub fn may_become(self, next: Self) -> bool {
-        use State::{Active, Deleted, Provisioning, Suspended};
+        use State::{Active, Deleted, Erased, Provisioning, Suspended};
         self == next
             || matches!(
                 (self, next),
-                (Provisioning | Suspended, Active) | (Active, Suspended) | (Provisioning | Active | Suspended, Deleted)
+                (Provisioning | Suspended, Active)
+                    | (Active, Suspended)
+                    | (Provisioning | Active | Suspended, Deleted)
+                    | (Provisioning, Erased)
             )
     }
 }
@@ -46,7 +52,7 @@ impl State {
 impl std::str::FromStr for State {
     type Err = ControlError;
     fn from_str(s: &str) -> Result<Self, ControlError> {
-        [Self::Provisioning, Self::Active, Self::Suspended, Self::Deleted]
+        [Self::Provisioning, Self::Active, Self::Suspended, Self::Deleted, Self::Erased]
             .into_iter()
             .find(|state| state.as_str() == s)
             .ok_or_else(|| ControlError::Unknown(format!("tenant state {s}")))
@@ -180,16 +186,30 @@ pub async fn transition(change: &mut Change, id: TenantId, next: State, reason: 
     change.record("tenant.transition", Some(id), detail).await
 }
 
+/// Leaves nothing of a tenant here but its id: no name, no placement, no keys. What it owned elsewhere is gone by now.
+pub async fn forget(change: &mut Change, id: TenantId, reason: &str) -> Result<(), ControlError> {
+    transition(change, id, State::Erased, reason).await?;
+    for sql in [
+        "delete from secrets where tenant_id = $1",
+        "delete from data_keys where tenant_id = $1",
+        "delete from placements where tenant_id = $1",
+        "update tenants set name = '(erased ' || id || ')' where id = $1",
+    ] {
+        sqlx::query(sql).bind(id.get()).execute(change.conn()).await?;
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
-    use super::State::{self, Active, Deleted, Provisioning, Suspended};
+    use super::State::{self, Active, Deleted, Erased, Provisioning, Suspended};
 
     #[test]
     fn only_legal_transitions_are_made() {
-        let legal = [(Provisioning, Active), (Active, Suspended), (Suspended, Active)];
-        for from in [Provisioning, Active, Suspended, Deleted] {
-            for to in [Provisioning, Active, Suspended, Deleted] {
-                let expected = from == to || legal.contains(&(from, to)) || (to == Deleted);
+        let legal = [(Provisioning, Active), (Active, Suspended), (Suspended, Active), (Provisioning, Erased)];
+        for from in [Provisioning, Active, Suspended, Deleted, Erased] {
+            for to in [Provisioning, Active, Suspended, Deleted, Erased] {
+                let expected = from == to || legal.contains(&(from, to)) || (to == Deleted && from != Erased);
                 assert_eq!(from.may_become(to), expected, "{from:?} to {to:?}");
             }
             assert_eq!(from.as_str().parse::<State>().unwrap(), from);

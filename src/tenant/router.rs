@@ -8,7 +8,7 @@ use super::db::{Intent, TenantDb};
 use super::pools::{Limits, Pools};
 use crate::auth::Principal;
 use crate::budget::Budgets;
-use crate::control::jobs;
+use crate::control::jobs::{self, Kind};
 use crate::control::tenants::State;
 use crate::directory::{Directory, DirectoryError, Route};
 use crate::id::TenantId;
@@ -100,7 +100,7 @@ impl Router {
         };
         if refused.is_repairable() {
             tracing::warn!(tenant.id = %seen.placement.tenant, error = %refused, "a tenant's login is refused; asking for a repair");
-            if let Err(error) = jobs::request_repair(self.directory.control(), seen.placement.tenant).await {
+            if let Err(error) = jobs::request(self.directory.control(), Kind::Repair, seen.placement.tenant).await {
                 tracing::warn!(tenant.id = %seen.placement.tenant, %error, "could not ask for a repair");
             }
         }
@@ -114,6 +114,6 @@ fn admitted(tenant: TenantId, route: Option<Arc<Route>>) -> Result<Arc<Route>, R
         State::Active => Ok(route),
         State::Suspended => Err(Refused::Suspended(tenant)),
         State::Provisioning => Err(Refused::NotReady(tenant)),
-        State::Deleted => Err(Refused::Unknown(tenant)),
+        State::Deleted | State::Erased => Err(Refused::Unknown(tenant)),
     }
 }

@@ -62,6 +62,8 @@ purposes! {
     SigningSecret = "signing-secret";
     /// What signs exported heads of the audit log. The row is the word `audit`.
     AuditKey = "audit-key";
+    /// An operator's approval of a job. The row says which job, and with what parameters.
+    JobApproval = "job-approval";
 }
 
 /// A ciphertext for one purpose.

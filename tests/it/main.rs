@@ -12,6 +12,7 @@ mod embedded;
 mod failures;
 mod handover;
 mod isolation;
+mod jobs;
 mod malformed;
 mod memories;
 mod provisioning;

@@ -47,7 +47,9 @@ fn every_change_has_its_audit_row_and_the_server_cannot_rewrite_it() {
         let expected = [
             "tenant.connection",
             "tenant.transition",
+            "job.begin",
             "tenant.transition",
+            "job.begin",
             "tenant.reserve",
             "placement.create",
             "data_key.create",
@@ -65,17 +67,20 @@ fn every_change_has_its_audit_row_and_the_server_cannot_rewrite_it() {
             "create schema x",
             "drop table tenants",
             "update tenants set state = 'active'",
-            "insert into jobs (kind, tenant_id) values ('create', 1)",
+            "insert into jobs (kind, subject, tenant_id) values ('create', 'tenant 1', 1)",
             "update placements set database = 'x'",
             "select sealed_private from signing_keys",
             "select * from cluster_admins",
             "update numbers set tenant_id = 1",
+            "select request_job('create', 1)",
+            "select request_job('suspend', 1)",
+            "update jobs set state = 'queued'",
         ] {
             let error = server.batch_execute(forbidden).await.expect_err(forbidden);
             assert_eq!(error.code().map(tokio_postgres::error::SqlState::code), Some("42501"), "{forbidden}");
         }
         server.batch_execute("select kid, public_key from signing_keys").await.unwrap();
-        server.batch_execute(&format!("select request_repair({id})")).await.unwrap();
+        server.batch_execute(&format!("select request_job('repair', {id})")).await.unwrap();
     });
 }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use strowger::auth::Scope;
+use strowger::control::jobs::State as JobState;
 use strowger::id::{AccountSid, Region, TenantId};
 use strowger::phone::Number;
 use time::OffsetDateTime;
@@ -29,6 +30,12 @@ pub struct Cli {
     /// How results are printed
     #[arg(long, value_enum, default_value = "text", global = true)]
     pub(super) output: Output,
+    /// Only write the job down, for a worker to carry out
+    #[arg(long, global = true)]
+    pub(super) no_wait: bool,
+    /// Carry the job out and wait for its end; this is the default
+    #[arg(long, global = true, conflicts_with = "no_wait")]
+    pub(super) wait: bool,
     #[command(subcommand)]
     pub(super) command: Command,
 }
@@ -87,6 +94,9 @@ pub(super) enum Command {
     /// Keys that sign service tokens
     #[command(subcommand)]
     Key(Key),
+    /// What the provisioner is doing, has done, and could not do
+    #[command(subcommand)]
+    Job(Job),
     /// Who did what
     #[command(subcommand)]
     Audit(Audit),
@@ -280,6 +290,32 @@ pub(super) enum Key {
     Retire { kid: String },
     /// All keys
     List,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Job {
+    /// The newest jobs
+    List {
+        /// Only this tenant's
+        #[arg(long)]
+        tenant: Option<TenantId>,
+        /// Only those that are waiting, queued, running, done, failed, cancelled or recovery_failed
+        #[arg(long)]
+        state: Option<JobState>,
+        /// At most so many
+        #[arg(long, default_value_t = 50)]
+        limit: i64,
+    },
+    /// One job, with everything that went wrong
+    Show { id: i64 },
+    /// Wait until a job has ended, carrying it out if nobody else does
+    Wait { id: i64 },
+    /// Carry out once more a job that was given up
+    Retry { id: i64 },
+    /// Take a job back, as far as it has come
+    Cancel { id: i64 },
+    /// Approve a job that destroys something, asked for by somebody who may not order it
+    Approve { id: i64 },
 }
 
 #[derive(Debug, Subcommand)]

@@ -7,24 +7,25 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use strowger::control::clusters::{self, Isolation, Tls};
 use strowger::control::numbers::{self, Assignment};
-use strowger::control::{Actor, Control, accounts, tenants as rows, tokens};
+use strowger::control::{Actor, Control, accounts, jobs as rows_of_jobs, tenants as rows, tokens};
 use strowger::id::Prefix;
 use strowger::telemetry::Stop;
 use strowger::vault::{MasterRing, Secret as Bytes};
 use zeroize::Zeroizing;
 
 use super::args::{
-    self, Account, Audit, Cli, Cluster, ClusterKind, Command, Key, KeyAlgorithm, NumberCommand, Secret, Tenant, Token,
+    self, Account, Audit, Cli, Cluster, ClusterKind, Command, Job, Key, KeyAlgorithm, NumberCommand, Secret, Tenant,
+    Token,
 };
 use super::output::{print, say};
-use super::{audit, local};
+use super::{audit, local, progress};
 use crate::bootstrap::{self, ClusterSpec, Superuser};
 use crate::credentials::{self, Algorithm};
 use crate::embedded::{Attached, Durability, Embedded};
 use crate::error::{Error, Result};
 use crate::settings::{self, Settings};
 use crate::tenants::NewTenant;
-use crate::{Provisioner, numbers as number_operations, tenants, worker};
+use crate::{Provisioner, jobs, numbers as number_operations, tenants, worker};
 
 /// Carries out what was typed.
 pub async fn run(cli: Cli) -> Result<()> {
@@ -80,6 +81,8 @@ async fn open(settings: &Settings) -> Result<Provisioner> {
 }
 
 async fn command(cli: &Cli, with: Provisioner, control_url: &str) -> Result<()> {
+    let with = if cli.no_wait { with.without_waiting() } else { with };
+    let with = with.reporting(progress::reporter(cli.no_wait));
     let result = match &cli.command {
         Command::Worker => return run_worker(with, control_url).await,
         Command::Cluster(cluster) => on_clusters(&with, cluster).await?,
@@ -95,6 +98,7 @@ async fn command(cli: &Cli, with: Provisioner, control_url: &str) -> Result<()> 
             return show(args::Output::Text, &credentials::mint(&with, *tenant, &scope.0, *ttl).await?.into());
         }
         Command::Key(key) => on_keys(&with, key).await?,
+        Command::Job(job) => on_jobs(&with, job).await?,
         Command::Audit(command) => match audit::run(&with, command, cli.output).await? {
             Some(result) => result,
             None => return Ok(()),
@@ -189,6 +193,27 @@ async fn on_keys(with: &Provisioner, command: &Key) -> Result<Value> {
         Key::List => {}
     }
     Ok(json!(tokens::list(with.control()).await?))
+}
+
+async fn on_jobs(with: &Provisioner, command: &Job) -> Result<Value> {
+    Ok(match command {
+        Job::List { tenant, state, limit } => {
+            let all = rows_of_jobs::list(with.control(), *tenant, *state, *limit).await?;
+            all.iter().map(in_short).collect()
+        }
+        Job::Show { id } => json!(jobs::get(with, *id).await?),
+        Job::Wait { id } => json!(jobs::wait(with, *id).await?),
+        Job::Retry { id } => json!(jobs::retry(with, *id).await?),
+        Job::Cancel { id } => json!(jobs::cancel(with, *id).await?),
+        Job::Approve { id } => json!(jobs::approve(with, *id).await?),
+    })
+}
+
+fn in_short(job: &rows_of_jobs::Job) -> Value {
+    json!({
+        "id": job.id, "kind": job.kind, "subject": job.subject, "state": job.state, "step": job.step,
+        "progress": format!("{}/{}", job.steps_done, job.steps_total), "attempts": job.attempts, "error": job.error(),
+    })
 }
 
 async fn run_worker(with: Provisioner, control_url: &str) -> Result<()> {

@@ -5,6 +5,7 @@ mod audit;
 mod commands;
 mod local;
 mod output;
+mod progress;
 mod running;
 
 pub use args::Cli;

@@ -1,15 +1,22 @@
 //! What is done to a cluster for one tenant. Each step says what must be so and makes it so; run again, it changes nothing.
 
 mod database;
+mod drop;
+mod hand_over;
 mod mirror;
 mod roles;
 mod schema;
 
 use strowger::control::clusters::{Cluster, Isolation};
-use strowger::control::tenants::Tenant;
+use strowger::control::placements;
+use strowger::control::tenants::{self, Tenant};
+use strowger::id::TenantId;
+use strowger::vault::{Scope, Secret};
 
 pub(crate) use database::{clone_template, ensure_database};
-pub(crate) use mirror::Mirror;
+pub(crate) use drop::{drop_database, drop_roles, drop_schema};
+pub(crate) use hand_over::{hand_over, may_have_numbers};
+use mirror::Mirror;
 pub(crate) use roles::{ensure_roles, expected_settings, fence};
 pub(crate) use schema::{Owner, ensure_grants, ensure_schema};
 
@@ -24,6 +31,21 @@ pub(crate) const MAINTENANCE_DATABASE: &str = "postgres";
 /// One entry in that database's access list, whatever the number of tenants.
 pub(crate) fn shared_group(with: &Provisioner) -> String {
     with.installation.prefix.name("tenants")
+}
+
+/// A tenant by id, or an error that says so.
+pub(crate) async fn tenant(with: &Provisioner, id: TenantId) -> Result<Tenant> {
+    tenants::get(&with.control, id).await?.ok_or_else(|| Error::Conflict(format!("there is no tenant {id}")))
+}
+
+/// The password of the login that a tenant is served with, and the epoch of its data.
+pub(crate) async fn credential(with: &Provisioner, id: TenantId) -> Result<(Secret, i32)> {
+    let route = placements::route(&with.control, id)
+        .await?
+        .ok_or_else(|| Error::Conflict(format!("tenant {id} has no placement")))?;
+    let what = || format!("the password of tenant {id}");
+    let key = with.server_ring.unwrap_data_key(Scope::Tenant(id), &route.data_key).map_err(Error::vault(what()))?;
+    Ok((key.open(&route.placement.login, &route.password).map_err(Error::vault(what()))?, route.placement.epoch))
 }
 
 /// The cluster a tenant lives on.

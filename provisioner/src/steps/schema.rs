@@ -4,6 +4,7 @@ use strowger::control::clusters::Cluster;
 use strowger::control::tenants::Tenant;
 use strowger::id::Prefix;
 use strowger::schema::{self, HISTORY_TABLE, READ_ONLY_TABLES};
+use time::format_description::well_known::Rfc3339;
 use tokio_postgres::Transaction;
 
 use crate::Provisioner;
@@ -62,13 +63,7 @@ impl<'c> Owner<'c> {
 }
 
 /// Makes the schema with everything in it, or finds that it is there: one transaction makes it whole.
-pub(crate) async fn ensure_schema(
-    with: &Provisioner,
-    cluster: &Cluster,
-    tenant: &Tenant,
-    epoch: i32,
-    now: &str,
-) -> Result<()> {
+pub(crate) async fn ensure_schema(with: &Provisioner, cluster: &Cluster, tenant: &Tenant, epoch: i32) -> Result<()> {
     let mut db = AdminDb::open_for(with, cluster, &tenant.database, tenant).await?;
     if db.exists("select 1 from pg_namespace where nspname = $1", &tenant.schema).await? {
         return Ok(());
@@ -78,7 +73,7 @@ pub(crate) async fn ensure_schema(
     let (schema, role) = (ident(&tenant.schema), ident(&prefix.tenant(tenant.id, "owner")));
     owner.run(&format!("create schema {schema} authorization {role}")).await?;
     owner.enter(&tenant.schema).await?;
-    owner.run(&schema::batch(now)).await?;
+    owner.run(&schema::batch(&now())).await?;
     owner.execute("insert into identity (tenant_id, epoch) values ($1, $2)", &[&tenant.id.get(), &epoch]).await?;
     owner.run(&grants(prefix, tenant)).await?;
     owner.commit().await
@@ -113,4 +108,8 @@ fn grants(prefix: &Prefix, tenant: &Tenant) -> String {
         sql.push_str(&format!("revoke insert, update, delete on {table} from {group};\n"));
     }
     sql
+}
+
+fn now() -> String {
+    strowger::clock::Clock::system().now().format(&Rfc3339).unwrap_or_default()
 }

@@ -8,12 +8,12 @@ use strowger::control::tenants::{self, State, Tenant};
 use crate::support::World;
 
 /// Roles, databases and schemas, as `cluster kind name`.
-pub(super) struct Catalog(BTreeSet<String>);
+pub(crate) struct Catalog(BTreeSet<String>);
 
 const CLUSTERS: [&str; 2] = ["shared", "dedicated"];
 
 impl Catalog {
-    pub(super) async fn read(w: &World) -> Self {
+    pub(crate) async fn read(w: &World) -> Self {
         let mut all = BTreeSet::new();
         for cluster in CLUSTERS {
             let db = w.superuser(cluster, "postgres").await;
@@ -36,8 +36,25 @@ impl Catalog {
         Self(all)
     }
 
-    /// There is what there was, and these tenants, whole; and nothing else.
-    pub(super) async fn holds_exactly(mut self, w: &World, names: &[String]) {
+    /// There is what there was, and nothing else.
+    pub(crate) async fn still_holds(self, w: &World) {
+        assert_eq!(Self::read(w).await.0, self.0);
+    }
+
+    /// There is what there was, and these tenants, whole; and nothing else. No job but theirs was ever begun.
+    pub(super) async fn holds_exactly(self, w: &World, names: &[String]) {
+        self.also_holds(w, names).await;
+        let control = w.superuser("control", &w.prefix.name("control")).await;
+        let sql =
+            "select (select count(*) from placements), (select count(*) from data_keys where tenant_id is not null),
+                          (select count(*) from jobs where state = 'done'), (select count(*) from jobs)";
+        let row = control.query_one(sql, &[]).await.unwrap();
+        let count = i64::try_from(names.len()).unwrap();
+        assert_eq!([0, 1, 2, 3].map(|i| row.get::<_, i64>(i)), [count; 4], "one of each, and no open job");
+    }
+
+    /// There is what there was, and these tenants, whole; and nothing else on the clusters.
+    pub(super) async fn also_holds(mut self, w: &World, names: &[String]) {
         let tenants = tenants::list(w.with.control()).await.unwrap();
         let found: BTreeSet<&str> = tenants.iter().map(|tenant| tenant.name.as_str()).collect();
         assert_eq!(found, names.iter().map(String::as_str).collect(), "one tenant for each name");
@@ -54,13 +71,6 @@ impl Catalog {
             let owned = db.query(sql, &[&w.prefix.name("admin")]).await.unwrap();
             assert!(owned.is_empty(), "the admin is still a member of an owner role");
         }
-        let control = w.superuser("control", &w.prefix.name("control")).await;
-        let sql =
-            "select (select count(*) from placements), (select count(*) from data_keys where tenant_id is not null),
-                          (select count(*) from jobs where state = 'done'), (select count(*) from jobs)";
-        let row = control.query_one(sql, &[]).await.unwrap();
-        let count = i64::try_from(tenants.len()).unwrap();
-        assert_eq!([0, 1, 2, 3].map(|i| row.get::<_, i64>(i)), [count; 4], "one of each, and no open job");
         w.ctl(&["audit", "verify"]).json();
     }
 }

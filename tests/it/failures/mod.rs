@@ -123,7 +123,7 @@ async fn settings_of(ward: &Ward) -> String {
     ward.db.query_one(sql, &[&ward.tenant.login_role]).await.unwrap().get(0)
 }
 
-/// Turns red without `request_repair` in the router, or without `reset all` or the password in `ensure_roles`.
+/// Turns red without `jobs::request` in the router, or without `reset all` or the password in `ensure_roles`.
 #[test]
 fn a_login_that_harmed_itself_is_repaired_under_load() {
     world(async |w| {

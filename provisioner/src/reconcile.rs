@@ -1,0 +1,164 @@
+//! Makes what was asked for so: one job at a time for one subject, by whichever process holds it.
+//!
+//! A command writes its job down and carries it out itself; if it is killed, the same command run again, or a worker, goes on.
+//! A holder asks at every step whether the job is still its own, and stops when it is not.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use strowger::control::jobs::{self, Begin, Job, Kind, State, Subject};
+use strowger::control::keys::Ring;
+use strowger::control::{Change, locks};
+use strowger::vault::{JobApproval, Sealed};
+
+use crate::Provisioner;
+use crate::error::{Error, Result};
+use crate::operations::{self, Context};
+
+/// How often a holder says that it is alive; its lease is three times that.
+const BEAT: Duration = Duration::from_secs(10);
+/// After so many failures a job is given up until an operator says otherwise: about a quarter of an hour.
+const ATTEMPTS: i32 = 10;
+
+/// The right to change one subject: its lock, and thereby every job about it.
+pub(crate) struct Held<'p> {
+    with: &'p Provisioner,
+    subject: Subject,
+    _lock: locks::Lock,
+}
+
+/// Waits until nobody else changes the subject.
+pub(crate) async fn hold(with: &Provisioner, subject: Subject) -> Result<Held<'_>> {
+    let lock = locks::hold(&with.control, &subject.to_string()).await?;
+    Ok(Held { with, subject, _lock: lock })
+}
+
+impl Held<'_> {
+    /// Writes a job down and carries it out; or leaves it to a worker, if we are not to wait.
+    pub(crate) async fn run(&self, kind: Kind, params: &Value) -> Result<()> {
+        let mut change = self.with.control.change(&self.with.actor).await?;
+        let job = begin(self.with, &mut change, kind, &self.subject, params).await?;
+        change.commit().await?;
+        self.finish(job).await
+    }
+
+    /// Carries out a job that this process has begun.
+    pub(crate) async fn finish(&self, job: Job) -> Result<()> {
+        self.with.report(&job);
+        if job.state == State::Running { carry_out(self.with, job).await } else { Ok(()) }
+    }
+}
+
+/// Writes a job down within a change, with our approval if its kind needs one, and ends those that it contradicts.
+pub(crate) async fn begin(
+    with: &Provisioner,
+    change: &mut Change,
+    kind: Kind,
+    subject: &Subject,
+    params: &Value,
+) -> Result<Job> {
+    let begin = if with.wait { Begin::Here(&with.run) } else { Begin::Later(0) };
+    let mut job = jobs::begin(change, kind, subject, params, begin).await?;
+    jobs::supersede(change, &job, operations::supersedes(kind)).await?;
+    if kind.destroys() {
+        job.approval = Some(approve(with, change, &job).await?);
+    }
+    Ok(job)
+}
+
+/// Seals an operator's word for this very job: only who has the provisioner's ring can.
+pub(crate) async fn approve(with: &Provisioner, change: &mut Change, job: &Job) -> Result<Vec<u8>> {
+    let key = with.platform_key(Ring::Admin).await?;
+    let approval = key.seal::<JobApproval>(&job.approved_as(), b"approved");
+    jobs::approve(change, job, approval.as_bytes()).await?;
+    Ok(approval.as_bytes().to_vec())
+}
+
+async fn check_approval(with: &Provisioner, job: &Job) -> Result<()> {
+    let refused = || {
+        Error::Conflict(format!(
+            "job {} is not approved: `strowgerctl job approve {0}` if it is to be carried out",
+            job.id
+        ))
+    };
+    let approval = Sealed::<JobApproval>::from_stored(job.approval.clone().ok_or_else(refused)?);
+    let key = with.platform_key(Ring::Admin).await?;
+    key.open(&job.approved_as(), &approval).map(drop).map_err(|_| refused())
+}
+
+/// Claims a job that is due (or the one that is wanted) and carries it out; `None` if there is none.
+pub(crate) async fn claim(with: &Provisioner, wanted: Option<i64>) -> Result<Option<(Job, Result<()>)>> {
+    let Some(job) = jobs::claim(&with.control, &with.run, wanted).await? else { return Ok(None) };
+    // Its former holder may still be waiting for an answer somewhere; whoever has the lock is alone.
+    let held = hold(with, job.subject.clone()).await?;
+    let done = held.finish(job.clone()).await;
+    Ok(Some((job, done)))
+}
+
+async fn carry_out(with: &Provisioner, job: Job) -> Result<()> {
+    let ended = tokio::select! {
+        ended = walk(with, &job) => ended,
+        lost = beat(with, &job) => Err(lost),
+    };
+    match ended {
+        Ok(state) => Ok(jobs::end(&with.control, job.id, &with.run, state).await?),
+        Err(error) => {
+            let give_up = job.attempts >= ATTEMPTS || error.is_final();
+            jobs::fail(&with.control, job.id, &with.run, &error.to_string(), give_up).await?;
+            Err(error)
+        }
+    }
+}
+
+/// All steps forward; or, once somebody cancels the job, all of them back.
+async fn walk(with: &Provisioner, job: &Job) -> Result<State> {
+    let steps = operations::steps(job.kind);
+    let context = Context::of(with, job).await?;
+    if context.is_moot() {
+        return Ok(if job.undo { State::Cancelled } else { State::Done });
+    }
+    if job.kind.destroys() {
+        check_approval(with, job).await?;
+    }
+    let first = job.step.as_deref().and_then(|name| steps.iter().position(|step| step.name() == name)).unwrap_or(0);
+    let mut undo = job.undo;
+    for (done, step) in steps.iter().enumerate().skip(first) {
+        undo = undo || checkpoint(with, job, step.name(), done, steps.len()).await?.undo;
+        if undo {
+            break;
+        }
+        context.carry_out(*step).await?;
+    }
+    if !undo {
+        return Ok(State::Done);
+    }
+    // Every step is taken back, begun or not: taking back finds what there is.
+    for (left, step) in steps.iter().enumerate().rev() {
+        checkpoint(with, job, step.name(), steps.len() - 1 - left, steps.len()).await?;
+        context.take_back(*step).await?;
+    }
+    Ok(State::Cancelled)
+}
+
+async fn checkpoint(with: &Provisioner, job: &Job, step: &str, done: usize, total: usize) -> Result<Job> {
+    let fresh = jobs::checkpoint(&with.control, job.id, &with.run, step, done, total).await?;
+    let fresh = fresh.ok_or_else(|| lost(job))?;
+    with.report(&fresh);
+    Ok(fresh)
+}
+
+/// Says that we are alive until the job is no longer ours.
+async fn beat(with: &Provisioner, job: &Job) -> Error {
+    let mut tick = tokio::time::interval_at(tokio::time::Instant::now() + BEAT, BEAT);
+    loop {
+        tick.tick().await;
+        // A control database that is away for a moment says nothing about whose job it is; the next checkpoint asks.
+        if let Ok(false) = jobs::beat(&with.control, job.id, &with.run).await {
+            return lost(job);
+        }
+    }
+}
+
+fn lost(job: &Job) -> Error {
+    Error::Unavailable(format!("job {} was taken over by another process: `strowgerctl job show {0}`", job.id))
+}
