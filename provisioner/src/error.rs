@@ -38,6 +38,9 @@ pub enum Error {
         /// Why.
         error: VaultError,
     },
+    /// The audit log, or what was exported of it, is not as it was written.
+    #[error("{0}")]
+    Audit(String),
     /// Ctrl-C or SIGTERM before it was done.
     #[error("interrupted; run it again to finish")]
     Interrupted,

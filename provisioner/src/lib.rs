@@ -20,6 +20,7 @@ pub mod bootstrap;
 pub mod tenants;
 pub mod numbers;
 pub mod credentials;
+pub mod audit;
 pub mod jobs;
 pub mod worker;
 pub mod settings;

@@ -1,4 +1,7 @@
-//! Who did what. The row is written by the transaction that makes the change.
+//! Who did what. The rows are written by the transaction that makes the change, as its last statement.
+//!
+//! Postgres chains them: a trigger gives each row its place behind the last one of its tenant, or of the platform
+//! (control-migrations/V3). What reads and proves the chains is in [`super::chains`].
 
 use serde_json::Value;
 use sqlx::Row as _;
@@ -23,15 +26,24 @@ impl Actor {
 }
 
 /// A transaction on the control database by a known actor. Dropping it undoes it.
+///
+/// Its audit rows are written when it commits. A row holds the end of its chain until then, so taking those ends last,
+/// and in the order of the chains, keeps the wait short, and no two changes wait for each other.
 pub struct Change {
     tx: Tx,
     actor: Actor,
-    recorded: bool,
+    records: Vec<Record>,
+}
+
+struct Record {
+    action: String,
+    tenant: Option<i32>,
+    detail: Value,
 }
 
 impl Change {
     pub(super) fn new(tx: Tx, actor: Actor) -> Self {
-        Self { tx, actor, recorded: false }
+        Self { tx, actor, records: Vec::new() }
     }
 
     pub(super) fn conn(&mut self) -> &mut sqlx::PgConnection {
@@ -42,24 +54,35 @@ impl Change {
         &self.actor.0
     }
 
-    /// Writes the audit row. `detail` never holds a secret.
+    /// Notes an audit row for the commit. `detail` never holds a secret.
+    #[expect(clippy::unused_async, reason = "callers end with it as with their other statements")]
     pub async fn record(&mut self, action: &str, tenant: Option<TenantId>, detail: Value) -> Result<(), ControlError> {
-        sqlx::query("insert into audit (actor, action, tenant_id, detail) values ($1, $2, $3, $4)")
-            .bind(&self.actor.0)
-            .bind(action)
-            .bind(tenant.map(TenantId::get))
-            .bind(detail)
-            .execute(&mut *self.tx)
-            .await?;
-        self.recorded = true;
+        self.records.push(Record { action: action.to_owned(), tenant: tenant.map(TenantId::get), detail });
         Ok(())
     }
 
     /// Makes the change and its audit rows true together.
-    pub async fn commit(self) -> Result<(), ControlError> {
-        if !self.recorded {
+    pub async fn commit(mut self) -> Result<(), ControlError> {
+        if self.records.is_empty() {
             return Err(ControlError::Conflict("a change without an audit row is not committed".into()));
         }
+        let (mut actions, mut tenants, mut details) = (Vec::new(), Vec::new(), Vec::new());
+        for Record { action, tenant, detail } in std::mem::take(&mut self.records) {
+            actions.push(action);
+            tenants.push(tenant);
+            details.push(detail);
+        }
+        let sql = "insert into audit (actor, action, tenant_id, detail)
+                   select $1, action, tenant, detail
+                   from unnest($2::text[], $3::int[], $4::jsonb[]) with ordinality as r (action, tenant, detail, place)
+                   order by coalesce(tenant, 0), place";
+        sqlx::query(sql)
+            .bind(&self.actor.0)
+            .bind(&actions)
+            .bind(&tenants)
+            .bind(&details)
+            .execute(&mut *self.tx)
+            .await?;
         Ok(self.tx.commit().await?)
     }
 }
@@ -69,6 +92,8 @@ impl Change {
 pub struct AuditRow {
     /// Grows with time.
     pub id: i64,
+    /// Its place in its tenant's chain, or in the platform's: 1, 2, 3 …
+    pub seq: i64,
     /// When, by the control database's clock.
     #[serde(with = "time::serde::rfc3339")]
     pub at: OffsetDateTime,
@@ -84,18 +109,19 @@ pub struct AuditRow {
 
 /// The newest rows, of one tenant or of all.
 pub async fn list(control: &Control, tenant: Option<TenantId>, limit: i64) -> Result<Vec<AuditRow>, ControlError> {
-    let sql = "select id, at, actor, action, tenant_id, detail from audit
+    let sql = "select id, seq, at, actor, action, tenant_id, detail from audit
                where $1::int is null or tenant_id = $1 order by id desc limit $2";
     let rows = sqlx::query(sql).bind(tenant.map(TenantId::get)).bind(limit).fetch_all(control.pool()).await?;
     rows.iter()
         .map(|row| {
             Ok(AuditRow {
                 id: row.try_get(0)?,
-                at: row.try_get(1)?,
-                actor: row.try_get(2)?,
-                action: row.try_get(3)?,
-                tenant_id: row.try_get(4)?,
-                detail: row.try_get(5)?,
+                seq: row.try_get(1)?,
+                at: row.try_get(2)?,
+                actor: row.try_get(3)?,
+                action: row.try_get(4)?,
+                tenant_id: row.try_get(5)?,
+                detail: row.try_get(6)?,
             })
         })
         .collect()

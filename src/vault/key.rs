@@ -60,6 +60,8 @@ purposes! {
     NamedSecret = "named-secret";
     /// What signs service tokens. The row is the key id.
     SigningSecret = "signing-secret";
+    /// What signs exported heads of the audit log. The row is the word `audit`.
+    AuditKey = "audit-key";
     /// An operator's approval of a job. The row says which job, and with what parameters.
     JobApproval = "job-approval";
 }

@@ -4,6 +4,7 @@
 mod support;
 
 mod architecture;
+mod audit;
 mod canaries;
 mod compile_fail;
 mod crash;

@@ -1,7 +1,11 @@
 //! The control database: created once, its two logins, tables, grants and first keys.
+//!
+//! Three roles: the provisioner's login owns all tables but those of the audit log, the server's login reads, and a role
+//! that nobody logs in as owns the database, its schema and the audit log. Owning the schema would be enough to drop a
+//! table in it, so the provisioner's login owns neither.
 
 use super::{Superuser, ensure_login, row, run, shut_out_public};
-use crate::admin_db::{self, ident};
+use crate::admin_db::ident;
 use crate::error::{Error, Result};
 use strowger::control::keys::{self, Ring};
 use strowger::control::tokens::{self, NewKey};
@@ -30,29 +34,15 @@ pub async fn init(
     admin_ring: &MasterRing,
     actor: &Actor,
 ) -> Result<ControlUrls> {
-    let [owner, server, database] = ["control", "server", "control"].map(|what| prefix.name(what));
+    let Names { provisioner, server, database, .. } = Names::of(prefix);
     let (owner_password, server_password) = (Secret::random_password(), Secret::random_password());
     let super_db = at.connect("postgres").await?;
     refuse_other_rings(at, &super_db, &database, server_ring, admin_ring).await?;
-    ensure_login(&super_db, &owner, "", &owner_password).await?;
+    ensure_login(&super_db, &provisioner, "", &owner_password).await?;
     ensure_login(&super_db, &server, "connection limit 200", &server_password).await?;
-    if row(&super_db, "select 1 from pg_database where datname = $1", &database).await?.is_none() {
-        run(&super_db, &format!("create database {} owner {}", ident(&database), ident(&owner))).await?;
-    }
-    shut_out_public(&super_db, None).await?;
-    run(&super_db, &format!("revoke all on database {} from public", ident(&database))).await?;
-    run(&super_db, &format!("grant connect on database {} to {}", ident(&database), ident(&server))).await?;
-
-    let mut owner_db = admin_db::connect(
-        admin_db::login(&at.address, &owner, &owner_password, &database),
-        &at.address,
-        "the new control database",
-    )
-    .await?;
-    migrate(&mut owner_db).await?;
-    run(&owner_db, &server_grants(&ident(&server))).await?;
+    upgrade(at, prefix).await?;
     let urls = ControlUrls {
-        provisioner: at.url(&owner, &owner_password, &database),
+        provisioner: at.url(&provisioner, &owner_password, &database),
         server: at.url(&server, &server_password, &database),
     };
     let control = Control::lazy(&urls.provisioner, "strowgerctl init", 1)?;
@@ -62,6 +52,58 @@ pub async fn init(
     first_keys(&control, server_ring, admin_ring, actor).await?;
     control.close().await;
     Ok(urls)
+}
+
+/// What the control database and its roles are called.
+struct Names {
+    provisioner: String,
+    server: String,
+    /// Owns the database, its schema and the audit log; nobody logs in as it or is a member of it.
+    keeper: String,
+    database: String,
+}
+
+impl Names {
+    fn of(prefix: &Prefix) -> Self {
+        let [provisioner, server, keeper, database] =
+            ["control", "server", "audit", "control"].map(|what| prefix.name(what));
+        Self { provisioner, server, keeper, database }
+    }
+}
+
+/// Brings the control database of an installation to what this build needs: made if need be, its tables, who owns and
+/// who may do what. Changes no password; the logins are there already.
+pub async fn upgrade(at: &Superuser, prefix: &Prefix) -> Result<()> {
+    let names = Names::of(prefix);
+    let Names { provisioner, server, keeper, database } = &names;
+    let super_db = at.connect("postgres").await?;
+    if row(&super_db, "select 1 from pg_roles where rolname = $1", keeper).await?.is_none() {
+        run(&super_db, &format!("create role {} nologin", ident(keeper))).await?;
+    }
+    let owns = "select pg_get_userbyid(datdba)::text from pg_database where datname = $1";
+    let verb = match row(&super_db, owns, database).await? {
+        None => Some("create"),
+        Some(found) => (found.get::<_, String>(0) != *keeper).then_some("alter"),
+    };
+    if let Some(verb) = verb {
+        let to = if verb == "create" { "owner" } else { "owner to" };
+        run(&super_db, &format!("{verb} database {} {to} {}", ident(database), ident(keeper))).await?;
+    }
+    shut_out_public(&super_db, None).await?;
+    run(&super_db, &format!("revoke all on database {} from public", ident(database))).await?;
+    let logins = [provisioner, server].map(|login| ident(login)).join(", ");
+    run(&super_db, &format!("grant connect on database {} to {logins}", ident(database))).await?;
+
+    let mut db = at.connect(database).await?;
+    // One process at a time: refinery takes no lock of its own, and of two concurrent changes of a right one fails. The lock ends
+    // with this session.
+    run(&db, "select pg_advisory_lock(7305)").await?;
+    run(&db, &schema_grants(&names)).await?;
+    run(&db, &format!("set role {}", ident(provisioner))).await?;
+    migrate(&mut db).await?;
+    run(&db, "reset role").await?;
+    run(&db, &server_grants(&ident(server))).await?;
+    run(&db, &audit_grants(&names)).await
 }
 
 /// A control database that is there already can only be initialised again by who holds its rings.
@@ -93,19 +135,42 @@ async fn refuse_other_rings(
     Ok(())
 }
 
-/// Brings the control database's tables up to date, one process at a time: refinery takes no lock of its own.
 async fn migrate(db: &mut Client) -> Result<()> {
-    run(db, "select pg_advisory_lock(7305)").await?;
     let done = embedded_migrations::migrations::runner().run_async(db).await;
-    run(db, "select pg_advisory_unlock(7305)").await?;
     done.map(drop).map_err(|error| Error::Conflict(format!("migrate the control database: {error}")))
+}
+
+/// Who may name and who may make things in the one schema.
+fn schema_grants(names: &Names) -> String {
+    format!(
+        "revoke all on schema public from public;
+         grant usage, create on schema public to {};
+         grant usage on schema public to {}",
+        ident(&names.provisioner),
+        ident(&names.keeper)
+    )
+}
+
+/// The audit log goes to its keeper; the provisioner's login may append what it says of itself, and read.
+fn audit_grants(names: &Names) -> String {
+    let (keeper, provisioner) = (ident(&names.keeper), ident(&names.provisioner));
+    format!(
+        "alter table audit owner to {keeper};
+         alter table audit_heads owner to {keeper};
+         alter function audit_field(text) owner to {keeper};
+         alter function audit_hash(audit) owner to {keeper};
+         alter function audit_append() owner to {keeper};
+         revoke all on function audit_append() from public;
+         revoke all on audit, audit_heads from {provisioner};
+         grant select on audit, audit_heads to {provisioner};
+         grant insert (actor, action, tenant_id, detail) on audit to {provisioner}"
+    )
 }
 
 /// What the internet-facing server may do in the control database: read, acknowledge, ask for a repair.
 fn server_grants(server: &str) -> String {
     format!(
-        "revoke all on schema public from public;
-         revoke all on all tables in schema public from {server};
+        "revoke all on all tables in schema public from {server};
          grant usage on schema public to {server};
          grant select on installation, platform_settings, clusters, tenants, placements, data_keys, accounts, numbers, secrets to {server};
          grant select (kid, algorithm, public_key, sealed_secret, state, created_at) on signing_keys to {server};

@@ -16,7 +16,7 @@ use crate::scram;
 pub(crate) use cluster::follow_ports;
 pub use cluster::{ClusterSpec, add_cluster};
 pub(crate) use control::SigningPair;
-pub use control::{ControlUrls, init};
+pub use control::{ControlUrls, init, upgrade};
 
 /// A superuser's way into a server that is to be prepared.
 pub struct Superuser {

@@ -204,7 +204,7 @@ pub(super) enum Tenant {
         #[arg(long, default_value = "")]
         reason: String,
         /// When it is served again by itself: 90m, 12h, 3d, or 2026-12-01T08:00:00Z
-        #[arg(long, value_parser = moment)]
+        #[arg(long, value_parser = later)]
         until: Option<OffsetDateTime>,
     },
     /// Serve a tenant for reading only; Postgres itself refuses what would write. Callers are greeted, calls leave no trace
@@ -214,7 +214,7 @@ pub(super) enum Tenant {
         #[arg(long, default_value = "")]
         reason: String,
         /// When it is served again in full by itself: 90m, 12h, 3d, or 2026-12-01T08:00:00Z
-        #[arg(long, value_parser = moment)]
+        #[arg(long, value_parser = later)]
         until: Option<OffsetDateTime>,
     },
     /// Serve a suspended or read-only tenant again in full
@@ -382,6 +382,41 @@ pub(super) enum Audit {
         #[arg(long, default_value_t = 50)]
         limit: i64,
     },
+    /// Prove that no row was changed, removed, added or moved; with kept heads, that none was cut off and no chain rewritten
+    Verify {
+        /// Only this tenant's chain
+        #[arg(long)]
+        tenant: Option<TenantId>,
+        /// Signed heads that you kept, from `audit heads` or at the end of an `audit export`
+        #[arg(long)]
+        heads: Option<PathBuf>,
+        /// Prove an export by itself; no database is asked
+        #[arg(long, conflicts_with_all = ["tenant", "heads"])]
+        file: Option<PathBuf>,
+        /// The public key, in PEM, that must have signed --file
+        #[arg(long, requires = "file")]
+        key: Option<PathBuf>,
+    },
+    /// Sign where every chain ends now. Keep the file where no superuser of the control database can write
+    Heads {
+        /// File to write to; else standard output
+        #[arg(long)]
+        out: Option<PathBuf>,
+    },
+    /// Rows as lines of JSON, with their hashes and, at the end, signed heads
+    Export {
+        /// Only this tenant's chain
+        #[arg(long)]
+        tenant: Option<TenantId>,
+        /// From this moment on, such as 2026-07-01 or 2026-07-01T12:00:00Z
+        #[arg(long, value_parser = moment)]
+        since: Option<OffsetDateTime>,
+        /// File to write to; else standard output
+        #[arg(long)]
+        out: Option<PathBuf>,
+    },
+    /// The public key that signed heads are checked with, in PEM
+    Key,
 }
 
 /// A list that clap takes for one value.
@@ -395,11 +430,17 @@ fn scopes(text: &str) -> Result<ScopeList, String> {
 }
 
 /// A time, or how long from now.
-fn moment(text: &str) -> Result<OffsetDateTime, String> {
+fn later(text: &str) -> Result<OffsetDateTime, String> {
     if let Ok(seconds) = seconds(text) {
         return Ok(Clock::system().now() + Duration::from_secs(seconds.unsigned_abs()));
     }
-    OffsetDateTime::parse(text, &Rfc3339).map_err(|_| "a time as in 2026-12-01T08:00:00Z, or 90m, 12h, 3d".to_owned())
+    moment(text).map_err(|_| "a time as in 2026-12-01T08:00:00Z, or 90m, 12h, 3d".to_owned())
+}
+
+fn moment(text: &str) -> Result<OffsetDateTime, String> {
+    let whole = if text.len() == 10 { format!("{text}T00:00:00Z") } else { text.to_owned() };
+    OffsetDateTime::parse(&whole, &Rfc3339)
+        .map_err(|_| "a day or a moment, as 2026-07-01 or 2026-07-01T12:00:00Z".to_owned())
 }
 
 fn seconds(text: &str) -> Result<i64, String> {

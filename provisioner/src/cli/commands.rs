@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use strowger::control::clusters::{self, Isolation, Tls};
 use strowger::control::numbers::{self, Assignment};
-use strowger::control::{Actor, Control, accounts, audit, installation, jobs as rows_of_jobs, tenants as rows, tokens};
+use strowger::control::{Actor, Control, accounts, installation, jobs as rows_of_jobs, tenants as rows, tokens};
 use strowger::id::Prefix;
 use strowger::telemetry::Stop;
 use strowger::vault::{MasterRing, Secret as Bytes};
@@ -18,7 +18,7 @@ use super::args::{
     Tenant, Token,
 };
 use super::output::{print, say};
-use super::{local, progress};
+use super::{audit, local, progress};
 use crate::bootstrap::{self, ClusterSpec, Superuser};
 use crate::credentials::{self, Algorithm};
 use crate::embedded::{Attached, Durability, Embedded};
@@ -35,6 +35,9 @@ pub async fn run(cli: Cli) -> Result<()> {
         Command::Up(up) => local::up(&data()?, up).await,
         Command::Postgres { unsafe_no_sync } => local::postgres(&data()?, *unsafe_no_sync, &cli).await,
         Command::Init { prefix, out } => init(&prefix.parse()?, out).await,
+        Command::Audit(Audit::Verify { file: Some(file), key, .. }) => {
+            audit::verify_file(cli.output, file, key.as_deref())
+        }
         _ => on_installation(&cli).await,
     }
 }
@@ -101,7 +104,10 @@ async fn command(cli: &Cli, with: Provisioner, control_url: &str) -> Result<()> 
             json!(installation::settings(with.control()).await?)
         }
         Command::Job(job) => on_jobs(&with, job).await?,
-        Command::Audit(Audit::List { tenant, limit }) => json!(audit::list(with.control(), *tenant, *limit).await?),
+        Command::Audit(command) => match audit::run(&with, command, cli.output).await? {
+            Some(result) => result,
+            None => return Ok(()),
+        },
         Command::Demo(_) | Command::Up(_) | Command::Postgres { .. } | Command::Init { .. } => Value::Null,
     };
     show(cli.output, &result)

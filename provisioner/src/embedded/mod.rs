@@ -181,11 +181,13 @@ impl Embedded {
     /// The installation in these clusters, made if need be, with its clusters at the ports they have now.
     pub async fn provisioner(&self, actor: Actor, say: &(dyn Fn(&str) + Sync)) -> Result<Provisioner> {
         let (server_ring, admin_ring) = (self.ring("server")?, self.ring("admin")?);
-        let settings = self.dir.join("strowgerctl.toml");
+        let (settings, prefix): (_, Prefix) = (self.dir.join("strowgerctl.toml"), "sw".parse()?);
         // Both files are written once everything they name exists; until then all of it is done again.
-        if !settings.exists() {
+        if settings.exists() {
+            // It may have been made by an older build.
+            bootstrap::upgrade(&self.superuser(CONTROL)?, &prefix).await?;
+        } else {
             say("creating the control database");
-            let prefix: Prefix = "sw".parse()?;
             let urls = bootstrap::init(&self.superuser(CONTROL)?, &prefix, &server_ring, &admin_ring, &actor).await?;
             let with =
                 Provisioner::open(&urls.provisioner, server_ring.clone(), admin_ring.clone(), actor.clone()).await?;

@@ -71,6 +71,7 @@ impl Catalog {
             let owned = db.query(sql, &[&w.prefix.name("admin")]).await.unwrap();
             assert!(owned.is_empty(), "the admin is still a member of an owner role");
         }
+        w.ctl(&["audit", "verify"]).json();
     }
 }
 
