@@ -6,6 +6,7 @@
 //! | numbers | kind and value | the same; 30 s when absent | NOTIFY, the mirror in the tenant's schema |
 //! | accounts | external id | the same | NOTIFY |
 //! | signing keys | kid | the same | NOTIFY |
+//! | legacy keys | none | the same | NOTIFY |
 //! | suspended sentence | none | the same | NOTIFY |
 //!
 //! A good entry is not replaced by an error. An entry that was announced as changed is never served again, not even while
@@ -21,11 +22,11 @@ use std::time::Duration;
 use crate::clock::Clock;
 use crate::control::numbers::NumberRow;
 use crate::control::placements::Placement;
-use crate::control::tokens::StoredKey;
+use crate::control::tokens::{LegacyFor, StoredKey};
 use crate::control::{self, Control, ControlError};
 use crate::id::{AccountSid, TenantId};
 use crate::phone::Number;
-use crate::vault::{MasterRing, Scope, Secret, VaultError};
+use crate::vault::{MasterRing, Scope, Sealed, Secret, SigningSecret, VaultError, WrappedKey};
 
 use cache::Cache;
 use outage::Outage;
@@ -77,6 +78,14 @@ pub enum VerifyingKey {
     EdDsa(Vec<u8>),
 }
 
+/// What verifies tokens without a key id.
+pub struct LegacyKey {
+    /// A shared secret.
+    pub secret: Secret,
+    /// Whose tokens it may sign.
+    pub of: LegacyFor,
+}
+
 /// How long things are kept.
 #[derive(Debug, Clone, Copy)]
 pub struct Staleness {
@@ -102,6 +111,7 @@ pub struct Directory {
     numbers: Cache<Number, NumberRow>,
     accounts: Cache<AccountSid, Account>,
     keys: Cache<String, VerifyingKey>,
+    legacy_keys: Cache<(), Vec<LegacyKey>>,
     sentence: Cache<(), String>,
     outage: Arc<Outage>,
 }
@@ -117,6 +127,7 @@ impl Directory {
             numbers: Cache::new(200_000, clock, keep, &outage),
             accounts: Cache::new(10_000, clock, keep, &outage),
             keys: Cache::new(100, clock, keep, &outage),
+            legacy_keys: Cache::new(1, clock, keep, &outage),
             sentence: Cache::new(1, clock, keep, &outage),
             outage,
         }
@@ -159,6 +170,11 @@ impl Directory {
         self.keys.get(&kid.to_owned(), || self.load_key(kid)).await
     }
 
+    /// What verifies tokens without a key id; usually nothing does.
+    pub async fn legacy_keys(&self) -> Result<Option<Arc<Vec<LegacyKey>>>, DirectoryError> {
+        self.legacy_keys.get(&(), async || self.load_legacy_keys().await.map(Some)).await
+    }
+
     /// What callers of a suspended tenant hear.
     pub async fn suspended_sentence(&self) -> Result<Option<Arc<String>>, DirectoryError> {
         self.sentence.get(&(), || async { Ok(control::installation::suspended_sentence(&self.control).await?) }).await
@@ -185,11 +201,25 @@ impl Directory {
             None => None,
             Some((StoredKey::EdDsa(public), _)) => Some(VerifyingKey::EdDsa(public)),
             Some((StoredKey::Hs256(sealed), wrapped)) => {
-                let refused = |error| DirectoryError::Vault { what: format!("signing key {kid}"), error };
-                let wrapped = wrapped.ok_or(refused(VaultError::UnknownKey))?;
-                let key = self.ring.unwrap_data_key(Scope::Platform, &wrapped).map_err(refused)?;
-                Some(VerifyingKey::Hs256(key.open(kid, &sealed).map_err(refused)?))
+                let wrapped = wrapped.ok_or_else(|| unopened_key(kid)(VaultError::UnknownKey))?;
+                Some(VerifyingKey::Hs256(self.open_key(kid, &sealed, &wrapped)?))
             }
         })
     }
+
+    async fn load_legacy_keys(&self) -> Result<Vec<LegacyKey>, DirectoryError> {
+        let all = control::tokens::legacy(&self.control).await?;
+        all.into_iter()
+            .map(|key| Ok(LegacyKey { secret: self.open_key(&key.kid, &key.secret, &key.data_key)?, of: key.of }))
+            .collect()
+    }
+
+    fn open_key(&self, kid: &str, secret: &Sealed<SigningSecret>, by: &WrappedKey) -> Result<Secret, DirectoryError> {
+        let key = self.ring.unwrap_data_key(Scope::Platform, by).map_err(unopened_key(kid))?;
+        key.open(kid, secret).map_err(unopened_key(kid))
+    }
+}
+
+fn unopened_key(kid: &str) -> impl Fn(VaultError) -> DirectoryError {
+    move |error| DirectoryError::Vault { what: format!("signing key {kid}"), error }
 }
