@@ -181,7 +181,7 @@ fn add_legacy(w: &World, secret: &str, args: &[&str]) -> Ran {
     w.ctl_with(&[&["key", "add"], args].concat(), secret)
 }
 
-/// Turns red when, in auth/jwt.rs, `key.of.covers` is not asked, `required` lacks `exp`, or the issuer or audience is not set; when
+/// Turns red when, in auth/jwt.rs, `key.of.covers` is not asked, `required` lacks `exp`, or the issuer is not set; when
 /// `verify_for_tenant` stops at the first key whose signature holds; when `not s.legacy` is missing in `tokens::active`, or
 /// `not legacy` in `newest_signer`; when `News::Key` does not reach `legacy_keys`.
 #[test]
@@ -237,7 +237,7 @@ fn a_legacy_secret_signs_for_the_tenants_it_is_bound_to() {
     });
 }
 
-/// Turns red when `jwt::verify` is what `verify_for_tenant` is.
+/// Turns red when `jwt::verify` hands a token without a key id on to `verify_for_tenant`.
 #[test]
 fn a_legacy_token_holds_on_tenants_routes_only() {
     world(async |w| {
