@@ -151,7 +151,7 @@ impl Directory {
 
     /// Who answers a number; `None` for one that nobody has ever had.
     pub async fn number(&self, number: &Number) -> Result<Option<Arc<NumberRow>>, DirectoryError> {
-        self.numbers.get(number, || async { Ok(control::numbers::get(&self.control, number).await?) }).await
+        self.numbers.get(number, || self.load_number(number)).await
     }
 
     /// Asks again, because the tenant's own schema says the number is not its.
@@ -180,12 +180,29 @@ impl Directory {
         self.sentence.get(&(), || async { Ok(control::installation::suspended_sentence(&self.control).await?) }).await
     }
 
+    /// The number, and what will be asked next: whoever answers it, if that is not cached.
+    async fn load_number(&self, number: &Number) -> Result<Option<NumberRow>, DirectoryError> {
+        let before = self.tenants.invalidations();
+        let Some((row, route)) = control::numbers::get_with_route(&self.control, number).await? else {
+            return Ok(None);
+        };
+        // A route that does not open is the tenant's trouble and not the number's: it is asked for again and refused then.
+        if let Some(route) = route.and_then(|route| self.open_route(route).ok()) {
+            self.tenants.offer(route.placement.tenant, route, before).await;
+        }
+        Ok(Some(row))
+    }
+
     async fn load_tenant(&self, id: TenantId) -> Result<Option<Route>, DirectoryError> {
-        let Some(row) = control::placements::route(&self.control, id).await? else { return Ok(None) };
+        control::placements::route(&self.control, id).await?.map(|row| self.open_route(row)).transpose()
+    }
+
+    fn open_route(&self, row: control::placements::Route) -> Result<Route, DirectoryError> {
+        let id = row.placement.tenant;
         let refused = |error| DirectoryError::Vault { what: format!("tenant {id}"), error };
         let key = self.ring.unwrap_data_key(Scope::Tenant(id), &row.data_key).map_err(refused)?;
         let password = key.open(&row.placement.login, &row.password).map_err(refused)?;
-        Ok(Some(Route { placement: row.placement, password }))
+        Ok(Route { placement: row.placement, password })
     }
 
     async fn load_account(&self, id: &AccountSid) -> Result<Option<Account>, DirectoryError> {
