@@ -65,7 +65,10 @@ impl Bench {
         }
         let [ours, theirs, database] = [ours, theirs, database].map(median);
         report(&format!("schema tenant, psql, one transaction     {theirs:>10.1?}"));
-        report(&format!("schema tenant, tenants::create           {ours:>10.1?}   {:.2} x", ours.as_secs_f64() / theirs.as_secs_f64()));
+        report(&format!(
+            "schema tenant, tenants::create           {ours:>10.1?}   {:.2} x",
+            ours.as_secs_f64() / theirs.as_secs_f64()
+        ));
         report(&format!("database tenant, tenants::create         {database:>10.1?}"));
     }
 

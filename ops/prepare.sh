@@ -7,30 +7,51 @@ as_root() {
     fi
 }
 
-# apt_install PACKAGE...: with a list of packages that may be missing on a new machine.
+# apt_install PACKAGE...: with a list of packages that may be missing or old on a new machine. Its output is shown if it fails.
 apt_install() {
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$@" >/dev/null 2>&1 ||
-        { as_root apt-get update -qq && as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$@" >/dev/null; }
+    local log
+    log=$(mktemp)
+    set -- as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@"
+    "$@" >"$log" 2>&1 || { as_root apt-get update -qq && "$@"; } >"$log" 2>&1 || { cat "$log" >&2; rm -f "$log"; return 1; }
+    rm -f "$log"
+}
+
+# install WHAT APT-PACKAGES BREW-PACKAGES: with the package manager there is. Whoever calls it looks whether that helped.
+install() {
+    echo "· installing $1" >&2
+    if command -v apt-get >/dev/null; then
+        # shellcheck disable=SC2086 # several packages
+        apt_install $2 || true
+    elif [ -n "$3" ] && command -v brew >/dev/null; then
+        # shellcheck disable=SC2086
+        brew install $3 || true
+    fi
+}
+
+# give_up WHAT SENTENCE
+give_up() {
+    echo "$1, and neither apt-get nor brew could provide it: $2 and run this again" >&2
+    exit 1
 }
 
 need_rust() {
     command -v cargo >/dev/null || { echo "a Rust toolchain is needed: https://rustup.rs" >&2; exit 1; }
+    # It links with the C compiler, which a bare machine has not.
+    command -v cc >/dev/null && return
+    install "a C compiler" "gcc libc6-dev" ""
+    command -v cc >/dev/null || give_up "there is no C compiler to link with" "install gcc (on macOS: xcode-select --install)"
 }
 
+# The same folders as provisioner/src/embedded/binaries.rs.
 have_postgres() {
-    [ -n "${STROWGER_POSTGRES_BIN:-}" ] || command -v initdb >/dev/null ||
-        ls /usr/lib/postgresql/*/bin/initdb /opt/homebrew/opt/postgresql*/bin/initdb /usr/local/opt/postgresql*/bin/initdb >/dev/null 2>&1
+    [ -n "${STROWGER_POSTGRES_BIN:-}" ] || command -v initdb >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null ||
+        compgen -G '/opt/homebrew/opt/postgresql*/bin/initdb' >/dev/null || compgen -G '/usr/local/opt/postgresql*/bin/initdb' >/dev/null
 }
 
 need_postgres() {
     have_postgres && return
-    echo "· installing Postgres" >&2
-    if command -v apt-get >/dev/null; then
-        apt_install postgresql
-    elif command -v brew >/dev/null; then
-        brew install postgresql@15
-    fi
-    have_postgres || { echo "Postgres is not installed, and neither apt-get nor brew could do it: install Postgres 15 and run this again" >&2; exit 1; }
+    install Postgres postgresql postgresql@15
+    have_postgres || give_up "Postgres is not installed" "install Postgres 15"
 }
 
 # The official helper library that signs webhooks, in a folder of its own.
@@ -39,7 +60,10 @@ need_twilio_helper() {
     export STROWGER_TEST_PYTHON
     "$STROWGER_TEST_PYTHON" -c 'import twilio' 2>/dev/null && return
     echo "· installing the Twilio helper library for Python" >&2
-    command -v python3 >/dev/null || apt_install python3
-    python3 -m venv target/python 2>/dev/null || { apt_install python3-venv && python3 -m venv target/python; }
-    "$STROWGER_TEST_PYTHON" -m pip install --quiet twilio
+    python3 -m venv --clear target/python >/dev/null 2>&1 || {
+        install Python python3-venv python
+        python3 -m venv --clear target/python || give_up "there is no Python 3 with venv" "install it"
+    }
+    "$STROWGER_TEST_PYTHON" -m pip install --quiet twilio ||
+        { echo "pip could not install the Twilio helper library, which the tests check signatures with: see above" >&2; exit 1; }
 }

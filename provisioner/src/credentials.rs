@@ -4,7 +4,7 @@ use strowger::auth::Scope as Right;
 use strowger::auth::jwt::{self, Claims, SigningKey};
 use strowger::clock::Clock;
 use strowger::control::keys::Ring;
-use strowger::control::tokens::{self, NewKey};
+use strowger::control::tokens::{self, LegacyFor, NewKey};
 use strowger::control::{accounts, installation, secrets};
 use strowger::id::{AccountSid, TenantId};
 use strowger::vault::{NamedSecret, Scope, Secret};
@@ -90,11 +90,12 @@ pub enum Algorithm {
     EdDsa,
 }
 
+/// A service's own secret is a legacy key only from so many bytes on: whoever guesses it is every tenant it is bound to.
+const SHORTEST_LEGACY_SECRET: usize = 32;
+
 /// Adds a signing key; it becomes the one that new tokens are signed with.
 pub async fn add_key(with: &Provisioner, kid: &str, algorithm: Algorithm) -> Result<()> {
-    if kid.is_empty() || kid.len() > 64 || !kid.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)) {
-        return Err(Error::Conflict("a key id is 1 to 64 letters, digits, dots, dashes or underscores".into()));
-    }
+    check_kid(kid)?;
     let mut change = with.control.change(&with.actor).await?;
     match algorithm {
         Algorithm::EdDsa => {
@@ -108,6 +109,33 @@ pub async fn add_key(with: &Provisioner, kid: &str, algorithm: Algorithm) -> Res
     }
     change.commit().await?;
     with.settle_all().await
+}
+
+/// Registers the secret of a service that signs its own tokens without a key id. Nothing is minted with it.
+pub async fn add_legacy_key(with: &Provisioner, kid: &str, secret: &Secret, of: &LegacyFor) -> Result<()> {
+    check_kid(kid)?;
+    if secret.expose().len() < SHORTEST_LEGACY_SECRET {
+        return Err(Error::Conflict(format!(
+            "a legacy key's secret has at least {SHORTEST_LEGACY_SECRET} bytes; give the services that use a shorter one a new one first"
+        )));
+    }
+    if let LegacyFor::Only(all) = of {
+        for tenant in all {
+            tenants::get(with, *tenant).await?;
+        }
+    }
+    let sealed = with.platform_key(Ring::Server).await?.seal(kid, secret.expose());
+    let mut change = with.control.change(&with.actor).await?;
+    tokens::add(&mut change, kid, &NewKey::Legacy(&sealed, of)).await?;
+    change.commit().await?;
+    with.settle_all().await
+}
+
+fn check_kid(kid: &str) -> Result<()> {
+    if kid.is_empty() || kid.len() > 64 || !kid.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)) {
+        return Err(Error::Conflict("a key id is 1 to 64 letters, digits, dots, dashes or underscores".into()));
+    }
+    Ok(())
 }
 
 /// Retires a signing key on every running server.

@@ -2,9 +2,12 @@
 //!
 //! The key id picks the key, and the key decides the algorithm; what the token's header says must agree. `exp`, `iss` and
 //! `aud` are required. Nothing in a request widens what the token says.
+//!
+//! Services older than this one sign HS256 without a key id, issuer or audience. An operator may register such a secret as a
+//! legacy key; its tokens hold where the code says so ([`verify_for_tenant`]) and for the tenants it is bound to.
 
 use jsonwebtoken::errors::ErrorKind;
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, TokenData, Validation};
 use serde::{Deserialize, Serialize};
 
 use super::{AuthError, Principal, Scopes};
@@ -46,7 +49,21 @@ pub struct ServiceToken {
     pub scopes: Scopes,
 }
 
-/// Checks a token.
+impl ServiceToken {
+    fn new(tenant: TenantId, scope: &str) -> Self {
+        Self { principal: Principal { tenant }, scopes: Scopes::parse(scope) }
+    }
+}
+
+/// What a token of a legacy key says.
+#[derive(Deserialize)]
+struct LegacyClaims {
+    customer_id: TenantId,
+    #[serde(default)]
+    scope: String,
+}
+
+/// Checks a token. One that a legacy key signed does not hold: this is what routes of the platform itself use.
 pub async fn verify(directory: &Directory, of: &Installation, token: &str) -> Result<ServiceToken, AuthError> {
     let header = jsonwebtoken::decode_header(token).map_err(invalid)?;
     let kid = header.kid.ok_or_else(|| AuthError::Invalid("no kid".into()))?;
@@ -63,14 +80,44 @@ pub async fn verify(directory: &Directory, of: &Installation, token: &str) -> Re
     if header.alg != algorithm {
         return Err(AuthError::Invalid("the key is for another algorithm".into()));
     }
+    let validation = validation(algorithm, of, &["exp", "iss", "aud"]);
+    let claims = jsonwebtoken::decode::<Claims>(token, &key, &validation).map_err(invalid)?.claims;
+    Ok(ServiceToken::new(claims.customer_id, &claims.scope))
+}
+
+/// Checks a token for a tenant's routes, where one without a key id holds too if a legacy key signed it.
+pub async fn verify_for_tenant(
+    directory: &Directory,
+    of: &Installation,
+    token: &str,
+) -> Result<ServiceToken, AuthError> {
+    if jsonwebtoken::decode_header(token).map_err(invalid)?.kid.is_some() {
+        return verify(directory, of, token).await;
+    }
+    // What such a token need not say must be right where it does say it.
+    let validation = validation(Algorithm::HS256, of, &["exp"]);
+    for key in directory.legacy_keys().await?.iter().flat_map(|keys| keys.iter()) {
+        match jsonwebtoken::decode::<LegacyClaims>(token, &DecodingKey::from_secret(key.secret.expose()), &validation) {
+            Ok(TokenData { claims, .. }) if key.of.covers(claims.customer_id) => {
+                return Ok(ServiceToken::new(claims.customer_id, &claims.scope));
+            }
+            // The same secret may be registered for others under another name.
+            Ok(_) => {}
+            Err(error) if matches!(error.kind(), ErrorKind::InvalidSignature) => {}
+            Err(error) => return Err(invalid(error)),
+        }
+    }
+    Err(AuthError::Invalid("no kid, and no legacy key for this customer signed it".into()))
+}
+
+fn validation(algorithm: Algorithm, of: &Installation, required: &[&str]) -> Validation {
     let mut validation = Validation::new(algorithm);
     validation.leeway = LEEWAY_S;
     validation.validate_nbf = true;
-    validation.set_required_spec_claims(&["exp", "iss", "aud"]);
+    validation.set_required_spec_claims(required);
     validation.set_issuer(&[&of.token_issuer]);
     validation.set_audience(&[&of.token_audience]);
-    let claims = jsonwebtoken::decode::<Claims>(token, &key, &validation).map_err(invalid)?.claims;
-    Ok(ServiceToken { principal: Principal { tenant: claims.customer_id }, scopes: Scopes::parse(&claims.scope) })
+    validation
 }
 
 /// Why a token does not hold, for the log: parsers' messages quote the token and stay out of it.

@@ -7,6 +7,7 @@
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 
+use super::placements::{self, ROUTES, Route};
 use super::{Change, Control, ControlError};
 use crate::id::{AccountSid, TenantId};
 use crate::phone::Number;
@@ -69,6 +70,19 @@ pub async fn get(control: &Control, number: &Number) -> Result<Option<NumberRow>
     let sql = sqlx::AssertSqlSafe(format!("{SELECT} where kind = $1 and value = $2"));
     let row = sqlx::query(sql).bind(number.kind()).bind(number.value()).fetch_optional(control.pool()).await?;
     row.as_ref().map(from_row).transpose()
+}
+
+/// One number, and in the same round trip the route of the tenant that answers it, if one does.
+pub async fn get_with_route(
+    control: &Control,
+    number: &Number,
+) -> Result<Option<(NumberRow, Option<Route>)>, ControlError> {
+    let sql = sqlx::AssertSqlSafe(format!(
+        "select n.*, r.* from ({SELECT} where kind = $1 and value = $2) n
+         left join lateral ({ROUTES} where t.id = n.tenant_id and n.state = 'active') r on true"
+    ));
+    let row = sqlx::query(sql).bind(number.kind()).bind(number.value()).fetch_optional(control.pool()).await?;
+    row.map(|row| Ok((from_row(&row)?, placements::from_row(&row)?))).transpose()
 }
 
 /// All numbers.

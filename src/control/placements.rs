@@ -1,6 +1,7 @@
 //! Where each tenant lives now, and how to log in there.
 
 use sqlx::Row as _;
+use sqlx::postgres::PgRow;
 
 use super::clusters::{self, Address, ClusterId, Isolation};
 use super::tenants::State;
@@ -44,25 +45,34 @@ pub struct Route {
     pub data_key: WrappedKey,
 }
 
+/// Routes of all tenants; whoever uses it says which.
+pub(super) const ROUTES: &str =
+    "select t.id as route_of, t.state as tenant_state, t.region, p.generation, p.epoch, p.cluster_id, c.host, c.port, c.tls, c.tls_ca,
+            c.connection_budget, p.database, p.schema, p.login, p.sealed_password, k.version, k.wrapped
+     from tenants t
+     join placements p on p.tenant_id = t.id
+     join clusters c on c.id = p.cluster_id
+     join lateral (select version, wrapped from data_keys where tenant_id = t.id and ring = 'server'
+                   order by version desc limit 1) k on true";
+
 /// The route of a tenant in whatever state; `None` for an id that was never given.
 pub async fn route(control: &Control, tenant: TenantId) -> Result<Option<Route>, ControlError> {
-    let sql = "select t.state, t.region, p.generation, p.epoch, p.cluster_id, c.host, c.port, c.tls, c.tls_ca,
-                      c.connection_budget, p.database, p.schema, p.login, p.sealed_password, k.version, k.wrapped
-               from tenants t
-               join placements p on p.tenant_id = t.id
-               join clusters c on c.id = p.cluster_id
-               join lateral (select version, wrapped from data_keys where tenant_id = t.id and ring = 'server'
-                             order by version desc limit 1) k on true
-               where t.id = $1";
-    let Some(row) = sqlx::query(sql).bind(tenant.get()).fetch_optional(control.pool()).await? else { return Ok(None) };
+    let sql = sqlx::AssertSqlSafe(format!("{ROUTES} where t.id = $1"));
+    let row = sqlx::query(sql).bind(tenant.get()).fetch_optional(control.pool()).await?;
+    row.as_ref().map_or(Ok(None), from_row)
+}
+
+/// What [`ROUTES`] says in a row; `None` where it was outer joined and says nothing.
+pub(super) fn from_row(row: &PgRow) -> Result<Option<Route>, ControlError> {
+    let Some(tenant) = row.try_get::<Option<i32>, _>("route_of")? else { return Ok(None) };
     let placement = Placement {
-        tenant,
-        state: row.try_get::<String, _>("state")?.parse()?,
+        tenant: tenant.try_into()?,
+        state: row.try_get::<String, _>("tenant_state")?.parse()?,
         region: row.try_get::<String, _>("region")?.parse()?,
         generation: row.try_get("generation")?,
         epoch: row.try_get("epoch")?,
         cluster: ClusterId(row.try_get("cluster_id")?),
-        address: clusters::address(&row)?,
+        address: clusters::address(row)?,
         connection_budget: u32::try_from(row.try_get::<i32, _>("connection_budget")?).unwrap_or(1),
         database: row.try_get("database")?,
         schema: row.try_get("schema")?,
@@ -71,7 +81,7 @@ pub async fn route(control: &Control, tenant: TenantId) -> Result<Option<Route>,
     Ok(Some(Route {
         placement,
         password: Sealed::from_stored(row.try_get("sealed_password")?),
-        data_key: super::keys::wrapped(&row)?,
+        data_key: super::keys::wrapped(row)?,
     }))
 }
 

@@ -32,6 +32,8 @@ impl<V> Clone for Entry<V> {
 pub(super) struct Cache<K, V> {
     entries: moka::future::Cache<K, Entry<V>>,
     shards: Box<[AtomicU64]>,
+    /// Of all shards together.
+    invalidations: AtomicU64,
     hasher: RandomState,
     clock: Clock,
     keep: Staleness,
@@ -43,6 +45,7 @@ impl<K: Hash + Eq + Clone + Send + Sync + 'static, V: Send + Sync + 'static> Cac
         Self {
             entries: moka::future::Cache::new(capacity),
             shards: (0..SHARDS).map(|_| AtomicU64::new(0)).collect(),
+            invalidations: AtomicU64::new(0),
             hasher: RandomState::new(),
             clock: clock.clone(),
             keep,
@@ -104,8 +107,30 @@ impl<K: Hash + Eq + Clone + Send + Sync + 'static, V: Send + Sync + 'static> Cac
         Ok(compute.await?.into_entry().and_then(|entry| entry.into_value().value))
     }
 
+    /// To be read before a question whose answer may be [`offer`](Self::offer)ed.
+    pub(super) fn invalidations(&self) -> u64 {
+        self.invalidations.load(Ordering::Acquire)
+    }
+
+    /// Takes what came along with the answer to another question, if there is nothing, and if nothing at all was invalidated
+    /// since `before`: which shard the key falls into was not known when the question was asked.
+    pub(super) async fn offer(&self, key: K, value: V, before: u64) {
+        let shard_count = self.shard(&key).load(Ordering::Acquire);
+        // An invalidation counts here first: one that was too late for this comparison has not reached the shard either.
+        if self.invalidations() != before {
+            return;
+        }
+        let entry = Entry { value: Some(Arc::new(value)), loaded_at: self.clock.elapsed(), shard_count };
+        let keep = |found: Option<moka::Entry<K, Entry<V>>>| {
+            let has = found.is_some_and(|found| self.is_fresh(found.key(), found.value()));
+            std::future::ready(if has { Op::Nop } else { Op::Put(entry) })
+        };
+        self.entries.entry(key).and_compute_with(keep).await;
+    }
+
     /// Makes the entry invisible, and any load of it that is under way.
     pub(super) fn invalidate(&self, key: &K) {
+        self.invalidations.fetch_add(1, Ordering::AcqRel);
         self.shard(key).fetch_add(1, Ordering::AcqRel);
     }
 
@@ -114,6 +139,7 @@ impl<K: Hash + Eq + Clone + Send + Sync + 'static, V: Send + Sync + 'static> Cac
         let shard_count = self.shard(key).load(Ordering::Acquire);
         let cached = self.entries.get(key).await.filter(|entry| entry.shard_count == shard_count).and_then(|e| e.value);
         if cached.as_deref().is_some_and(stale) {
+            self.invalidations.fetch_add(1, Ordering::AcqRel);
             // Only the first of those who saw this count gets through; the others wait for its load.
             let _ = self.shard(key).compare_exchange(shard_count, shard_count + 1, Ordering::AcqRel, Ordering::Relaxed);
         }
@@ -121,6 +147,7 @@ impl<K: Hash + Eq + Clone + Send + Sync + 'static, V: Send + Sync + 'static> Cac
 
     /// Makes every entry invisible.
     pub(super) fn invalidate_all(&self) {
+        self.invalidations.fetch_add(1, Ordering::AcqRel);
         for shard in &self.shards {
             shard.fetch_add(1, Ordering::AcqRel);
         }
@@ -223,6 +250,23 @@ mod tests {
         });
         assert_eq!(raced.await.unwrap().as_deref(), Some(&1));
         assert_eq!(get(&cache, Ok(Some(2))).await.unwrap(), Some(2));
+    }
+
+    #[tokio::test]
+    async fn what_came_along_is_kept_if_nothing_was_invalidated_meanwhile() {
+        let (_, cache) = cache();
+        let before = cache.invalidations();
+        cache.offer("k".to_owned(), 1, before).await;
+        assert_eq!(get(&cache, Ok(Some(2))).await.unwrap(), Some(1), "no question was needed");
+        cache.offer("k".to_owned(), 3, before).await;
+        assert_eq!(get(&cache, Err(away())).await.unwrap(), Some(1), "what is there stays");
+        cache.invalidate(&"k".to_owned());
+        cache.offer("k".to_owned(), 4, before).await;
+        assert_eq!(get(&cache, Ok(None)).await.unwrap(), None, "it raced with an invalidation");
+        let before = cache.invalidations();
+        cache.invalidate_all();
+        cache.offer("other".to_owned(), 5, before).await;
+        assert!(cache.values().is_empty());
     }
 
     #[tokio::test]

@@ -6,6 +6,7 @@
 //! | numbers | kind and value | the same; 30 s when absent | NOTIFY, the mirror in the tenant's schema |
 //! | accounts | external id | the same | NOTIFY |
 //! | signing keys | kid | the same | NOTIFY |
+//! | legacy keys | none | the same | NOTIFY |
 //! | suspended sentence | none | the same | NOTIFY |
 //!
 //! A good entry is not replaced by an error. An entry that was announced as changed is never served again, not even while
@@ -21,11 +22,11 @@ use std::time::Duration;
 use crate::clock::Clock;
 use crate::control::numbers::NumberRow;
 use crate::control::placements::Placement;
-use crate::control::tokens::StoredKey;
+use crate::control::tokens::{LegacyFor, StoredKey};
 use crate::control::{self, Control, ControlError};
 use crate::id::{AccountSid, TenantId};
 use crate::phone::Number;
-use crate::vault::{MasterRing, Scope, Secret, VaultError};
+use crate::vault::{MasterRing, Scope, Sealed, Secret, SigningSecret, VaultError, WrappedKey};
 
 use cache::Cache;
 use outage::Outage;
@@ -77,6 +78,14 @@ pub enum VerifyingKey {
     EdDsa(Vec<u8>),
 }
 
+/// What verifies tokens without a key id.
+pub struct LegacyKey {
+    /// A shared secret.
+    pub secret: Secret,
+    /// Whose tokens it may sign.
+    pub of: LegacyFor,
+}
+
 /// How long things are kept.
 #[derive(Debug, Clone, Copy)]
 pub struct Staleness {
@@ -102,6 +111,7 @@ pub struct Directory {
     numbers: Cache<Number, NumberRow>,
     accounts: Cache<AccountSid, Account>,
     keys: Cache<String, VerifyingKey>,
+    legacy_keys: Cache<(), Vec<LegacyKey>>,
     sentence: Cache<(), String>,
     outage: Arc<Outage>,
 }
@@ -117,6 +127,7 @@ impl Directory {
             numbers: Cache::new(200_000, clock, keep, &outage),
             accounts: Cache::new(10_000, clock, keep, &outage),
             keys: Cache::new(100, clock, keep, &outage),
+            legacy_keys: Cache::new(1, clock, keep, &outage),
             sentence: Cache::new(1, clock, keep, &outage),
             outage,
         }
@@ -140,7 +151,7 @@ impl Directory {
 
     /// Who answers a number; `None` for one that nobody has ever had.
     pub async fn number(&self, number: &Number) -> Result<Option<Arc<NumberRow>>, DirectoryError> {
-        self.numbers.get(number, || async { Ok(control::numbers::get(&self.control, number).await?) }).await
+        self.numbers.get(number, || self.load_number(number)).await
     }
 
     /// Asks again, because the tenant's own schema says the number is not its.
@@ -159,17 +170,39 @@ impl Directory {
         self.keys.get(&kid.to_owned(), || self.load_key(kid)).await
     }
 
+    /// What verifies tokens without a key id; usually nothing does.
+    pub async fn legacy_keys(&self) -> Result<Option<Arc<Vec<LegacyKey>>>, DirectoryError> {
+        self.legacy_keys.get(&(), async || self.load_legacy_keys().await.map(Some)).await
+    }
+
     /// What callers of a suspended tenant hear.
     pub async fn suspended_sentence(&self) -> Result<Option<Arc<String>>, DirectoryError> {
         self.sentence.get(&(), || async { Ok(control::installation::suspended_sentence(&self.control).await?) }).await
     }
 
+    /// The number, and what will be asked next: whoever answers it, if that is not cached.
+    async fn load_number(&self, number: &Number) -> Result<Option<NumberRow>, DirectoryError> {
+        let before = self.tenants.invalidations();
+        let Some((row, route)) = control::numbers::get_with_route(&self.control, number).await? else {
+            return Ok(None);
+        };
+        // A route that does not open is the tenant's trouble and not the number's: it is asked for again and refused then.
+        if let Some(route) = route.and_then(|route| self.open_route(route).ok()) {
+            self.tenants.offer(route.placement.tenant, route, before).await;
+        }
+        Ok(Some(row))
+    }
+
     async fn load_tenant(&self, id: TenantId) -> Result<Option<Route>, DirectoryError> {
-        let Some(row) = control::placements::route(&self.control, id).await? else { return Ok(None) };
+        control::placements::route(&self.control, id).await?.map(|row| self.open_route(row)).transpose()
+    }
+
+    fn open_route(&self, row: control::placements::Route) -> Result<Route, DirectoryError> {
+        let id = row.placement.tenant;
         let refused = |error| DirectoryError::Vault { what: format!("tenant {id}"), error };
         let key = self.ring.unwrap_data_key(Scope::Tenant(id), &row.data_key).map_err(refused)?;
         let password = key.open(&row.placement.login, &row.password).map_err(refused)?;
-        Ok(Some(Route { placement: row.placement, password }))
+        Ok(Route { placement: row.placement, password })
     }
 
     async fn load_account(&self, id: &AccountSid) -> Result<Option<Account>, DirectoryError> {
@@ -185,11 +218,25 @@ impl Directory {
             None => None,
             Some((StoredKey::EdDsa(public), _)) => Some(VerifyingKey::EdDsa(public)),
             Some((StoredKey::Hs256(sealed), wrapped)) => {
-                let refused = |error| DirectoryError::Vault { what: format!("signing key {kid}"), error };
-                let wrapped = wrapped.ok_or(refused(VaultError::UnknownKey))?;
-                let key = self.ring.unwrap_data_key(Scope::Platform, &wrapped).map_err(refused)?;
-                Some(VerifyingKey::Hs256(key.open(kid, &sealed).map_err(refused)?))
+                let wrapped = wrapped.ok_or_else(|| unopened_key(kid)(VaultError::UnknownKey))?;
+                Some(VerifyingKey::Hs256(self.open_key(kid, &sealed, &wrapped)?))
             }
         })
     }
+
+    async fn load_legacy_keys(&self) -> Result<Vec<LegacyKey>, DirectoryError> {
+        let all = control::tokens::legacy(&self.control).await?;
+        all.into_iter()
+            .map(|key| Ok(LegacyKey { secret: self.open_key(&key.kid, &key.secret, &key.data_key)?, of: key.of }))
+            .collect()
+    }
+
+    fn open_key(&self, kid: &str, secret: &Sealed<SigningSecret>, by: &WrappedKey) -> Result<Secret, DirectoryError> {
+        let key = self.ring.unwrap_data_key(Scope::Platform, by).map_err(unopened_key(kid))?;
+        key.open(kid, secret).map_err(unopened_key(kid))
+    }
+}
+
+fn unopened_key(kid: &str) -> impl Fn(VaultError) -> DirectoryError {
+    move |error| DirectoryError::Vault { what: format!("signing key {kid}"), error }
 }

@@ -77,13 +77,17 @@ impl Directory {
                     self.accounts.invalidate(&id);
                 }
             }
-            News::Key(kid) => self.keys.invalidate(kid),
+            News::Key(kid) => {
+                self.keys.invalidate(kid);
+                self.legacy_keys.invalidate(&());
+            }
             News::Job | News::Ping(_) => {}
             News::Everything => {
                 self.tenants.invalidate_all();
                 self.numbers.invalidate_all();
                 self.accounts.invalidate_all();
                 self.keys.invalidate_all();
+                self.legacy_keys.invalidate_all();
                 self.sentence.invalidate_all();
             }
         }

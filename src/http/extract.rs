@@ -146,7 +146,7 @@ impl<R: Right, In: Input> FromRequest<State> for Authorized<R, In> {
 
     async fn from_request(request: Request, state: &State) -> Result<Self, Problem> {
         let bearer = bearer(request.headers()).ok_or(AuthError::Missing)?;
-        let token = jwt::verify(&state.directory, &state.installation, bearer).await?;
+        let token = jwt::verify_for_tenant(&state.directory, &state.installation, bearer).await?;
         if !token.scopes.contains(R::SCOPE) {
             let detail = format!("The token lacks the scope {}.", R::SCOPE);
             return Err(Problem::new(StatusCode::FORBIDDEN, "missing_scope", detail));

@@ -7,10 +7,12 @@ use strowger::control::clusters::Isolation;
 use strowger::control::tenants::Tenant;
 use tokio::task::JoinSet;
 
+use crate::support::counting_proxy::Tap;
 use crate::support::{Account, Proxy, Server, World, world};
 
 const CALLER: &str = "+15551234567";
 const NUMBER: &str = "+18005550100";
+const OTHER: &str = "+18005550101";
 
 /// A tenant whose greeting is its own name.
 async fn greeter(w: &World, name: &str, isolation: Isolation) -> Tenant {
@@ -61,6 +63,33 @@ fn an_unknown_number_is_refused_from_the_cache_until_it_is_assigned_on_every_pro
         for server in [&one, &two] {
             assert_eq!(dial(&account, server).await.0, 404);
         }
+    });
+}
+
+/// Turns red when `load_number` in the directory does not offer the route, or when `offer` takes nothing.
+#[test]
+fn a_cold_call_asks_the_control_database_once() {
+    world(async |w| {
+        let (first, second) =
+            (greeter(&w, "First", Isolation::Schema).await, greeter(&w, "Second", Isolation::Database).await);
+        let account = w.account(1, None).await;
+        w.assign(OTHER, first.id, &account).await;
+        w.assign(NUMBER, second.id, &account).await;
+        let (before, rest) = w.urls.server.split_once('@').unwrap();
+        let (address, rest) = rest.split_once('/').unwrap();
+        let tap = Tap::default();
+        let server = w.server_at(&format!("{before}@127.0.0.1:{}/{rest}", tap.before(address.parse().unwrap()).await));
+        crate::support::until("the server listens", async || server.log().contains("listening for changes")).await;
+        tap.arm(None);
+        assert_eq!(account.dial(&server, CALLER, OTHER).await.status(), 200);
+        assert_eq!(tap.seen(), 2, "whose account it is, and whose number, with where that tenant lives");
+        tap.arm(None);
+        let (status, said) = dial(&account, &server).await;
+        assert_eq!((status, said.contains(">Second<")), (200, true), "{said}");
+        assert_eq!(tap.seen(), 1, "the account is known by now");
+        tap.arm(None);
+        assert_eq!(dial(&account, &server).await.0, 200);
+        assert_eq!(tap.seen(), 0, "a warm one asks nothing");
     });
 }
 

@@ -6,6 +6,7 @@ use strowger::auth::Scope;
 use strowger::control::clusters::Isolation;
 use strowger::id::TenantId;
 
+use crate::support::counting_proxy::Tap;
 use crate::support::{Answer, Server, Service, World, answer, world};
 
 const CALLER: &str = "+15551234567";
@@ -294,5 +295,29 @@ fn the_context_of_a_caller_is_complete_known_or_not() {
         assert_eq!(one.post("/v2/context/enriched", &json!({ "user_id": null })).await.status, 422);
         let wrong_scope = Service { token: w.token(id, &SCOPES[..2]).await, ..one };
         assert_eq!(answer(wrong_scope.request(Method::GET, "/v2/context/enriched?user_id=1")).await.status, 403);
+    });
+}
+
+/// Turns red when `context::enriched` asks twice, when `prepare` stands for `prepare_cached` in tenant/db.rs, or when `recycle` in
+/// tenant/connect.rs asks the connection whether it is alive (`simple_query("")`).
+#[test]
+fn the_context_of_a_warm_tenant_is_one_round_trip() {
+    world(async |w| {
+        let ids = [tenant(&w).await, w.tenant("Two", Isolation::Database).await.id];
+        let tap = Tap::default();
+        w.tap_clusters(&tap).await;
+        let server = w.server();
+        for id in ids {
+            let one = service(&w, &server, id).await;
+            let ask = async || one.post("/v2/context/enriched", &json!({ "user_id": CALLER })).await.status;
+            tap.arm(None);
+            assert_eq!(ask().await, 200);
+            assert!(tap.round_trips() > 1, "a cold one proves itself and prepares: the proxy is on the way");
+            for _ in 0..3 {
+                tap.arm(None);
+                assert_eq!(ask().await, 200);
+                assert_eq!((tap.round_trips(), tap.seen()), (1, 1));
+            }
+        }
     });
 }

@@ -24,6 +24,8 @@ use crate::support::{Account, Answer, Server, World, answer, world};
 const CALLER: &str = "+15550001111";
 const MEMORY: &str = "11111111-1111-4111-8111-111111111111";
 const DIALLED: &str = "+18005550111";
+/// What a legacy key of the second tenant signs with.
+const LEGACY_SECRET: &str = "thirty-two bytes or more of the old";
 
 /// A request that succeeds with the right credential.
 struct Valid {
@@ -132,6 +134,8 @@ impl Fixture {
         w.ctl(&["tenant", "delete", &deleted.to_string()]).json();
         let account = w.account(1, None).await;
         w.assign(DIALLED, parties[0].id, &account).await;
+        let bound_to = ["--legacy", "--tenant", &parties[1].id.to_string()];
+        w.ctl_with(&[&["key", "add", "legacy"][..], &bound_to].concat(), LEGACY_SECRET).json();
         Self { forge: Forge::new(w).await, server: w.server(), account, parties, suspended, deleted }
     }
 
@@ -193,6 +197,8 @@ impl Fixture {
             ("the secret under the pair's key id", with("HS256", ed, secret)),
             ("another algorithm of the same secret", with("HS512", hs, secret)),
             ("an unknown key id", with("HS256", json!("unknown"), secret)),
+            ("another tenant's legacy secret", with("HS256", Value::Null, Signer::Hs(LEGACY_SECRET.as_bytes()))),
+            ("the same under its key's name", with("HS256", json!("legacy"), Signer::Hs(LEGACY_SECRET.as_bytes()))),
             ("no key id", with("HS256", Value::Null, secret)),
             ("an empty key id", with("HS256", json!(""), secret)),
             ("U+0000 as key id", with("HS256", json!("\0"), secret)),

@@ -3,11 +3,16 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
-use strowger::auth::Scope;
+use strowger::auth::{AuthError, Scope, jwt};
+use strowger::clock::Clock;
+use strowger::control::Control;
 use strowger::control::clusters::Isolation;
+use strowger::control::tokens::MOST_LEGACY_KEYS;
+use strowger::directory::{Directory, Staleness};
+use strowger::id::TenantId;
 
 use crate::support::forge::{self, Forge, Signer, but};
-use crate::support::{Server, World, world};
+use crate::support::{Ran, Server, World, world};
 
 async fn status(server: &Server, token: &str) -> u16 {
     server.get("/v1/memories").bearer_auth(token).send().await.unwrap().status().as_u16()
@@ -158,5 +163,128 @@ fn clocks_may_differ_a_little_and_unknown_words_grant_nothing() {
         }
         let lower = server.get("/v1/memories").header("authorization", format!("bearer {}", f.ed(&claims)));
         assert_eq!(lower.send().await.unwrap().status(), 200, "the scheme's case does not matter");
+    });
+}
+
+const OLD_SECRET: &str = "what the services before us signed with";
+
+/// A token as the services before this one sign it: no key id, and four claims.
+fn old(f: &Forge, secret: &str, claims: &Value) -> String {
+    f.sign(&json!({ "alg": "HS256", "typ": "JWT" }), claims, Signer::Hs(secret.as_bytes()))
+}
+
+fn old_claims(tenant: TenantId, scopes: &str) -> Value {
+    json!({ "customer_id": tenant, "scope": scopes, "iat": forge::now(), "exp": forge::now() + 600 })
+}
+
+fn add_legacy(w: &World, secret: &str, args: &[&str]) -> Ran {
+    w.ctl_with(&[&["key", "add"], args].concat(), secret)
+}
+
+/// Turns red when, in auth/jwt.rs, `key.of.covers` is not asked, `required` lacks `exp`, or the issuer is not set; when
+/// `verify_for_tenant` stops at the first key whose signature holds; when `not s.legacy` is missing in `tokens::active`, or
+/// `not legacy` in `newest_signer`; when `News::Key` does not reach `legacy_keys`.
+#[test]
+fn a_legacy_secret_signs_for_the_tenants_it_is_bound_to() {
+    world(async |w| {
+        let mut tenants = Vec::new();
+        for name in ["One", "Two", "Three"] {
+            tenants.push(w.tenant(name, Isolation::Schema).await.id);
+        }
+        let [one, two, three] = tenants[..] else { unreachable!() };
+        let (f, server) = (Forge::new(&w).await, w.server());
+        let token = |tenant, secret| old(&f, secret, &old_claims(tenant, "read:memories"));
+        assert_eq!(status(&server, &token(one, OLD_SECRET)).await, 401, "off until an operator says otherwise");
+
+        w.ctl(&["key", "add", "ed-2"]).json();
+        let added = add_legacy(&w, OLD_SECRET, &["crm", "--legacy", "--tenant", &one.to_string()]).json();
+        assert_eq!(added[0]["legacy_for"], json!([one]), "{added}");
+        assert_eq!(status(&server, &token(one, OLD_SECRET)).await, 200, "as soon as the command returns");
+        assert_eq!(status(&server, &token(two, OLD_SECRET)).await, 401, "bound to another");
+        let claims = old_claims(one, "read:memories");
+        for (what, token, expected) in [
+            ("another secret", token(one, "another secret of thirty-two bytes"), 401),
+            ("another scope", old(&f, OLD_SECRET, &old_claims(one, "write:memories")), 403),
+            ("no expiry", old(&f, OLD_SECRET, &but(&claims, "exp", Value::Null)), 401),
+            ("expired", old(&f, OLD_SECRET, &but(&claims, "exp", json!(forge::now() - 60))), 401),
+            ("another issuer", old(&f, OLD_SECRET, &but(&claims, "iss", json!("other"))), 401),
+            ("another audience", old(&f, OLD_SECRET, &but(&claims, "aud", json!("other"))), 401),
+            ("no tenant", old(&f, OLD_SECRET, &but(&claims, "customer_id", Value::Null)), 401),
+            ("unsigned", f.sign(&json!({ "alg": "none" }), &claims, Signer::Nobody), 401),
+            ("another algorithm", f.sign(&json!({ "alg": "HS512" }), &claims, Signer::Hs(OLD_SECRET.as_bytes())), 401),
+        ] {
+            assert_eq!(status(&server, &token).await, expected, "{what}");
+        }
+        let named = json!({ "alg": "HS256", "kid": "crm" });
+        let whole = f.sign(&named, &f.claims(two, &[Scope::ReadMemories]), Signer::Hs(OLD_SECRET.as_bytes()));
+        assert_eq!(status(&server, &whole).await, 401, "its name is no key id: the binding would not be asked");
+        assert_eq!(part(&mint(&w, &one.to_string(), &[]), 0)["kid"], "ed-2", "nothing is minted with it");
+
+        add_legacy(&w, OLD_SECRET, &["crm-2", "--legacy", "--tenant", &two.to_string()]).json();
+        assert_eq!(status(&server, &token(two, OLD_SECRET)).await, 200, "the same secret under another name");
+        assert_eq!(status(&server, &token(three, OLD_SECRET)).await, 401);
+        let everybodys = "one secret for the whole platform";
+        let added = add_legacy(&w, &format!("{everybodys}\n"), &["platform", "--legacy", "--all-tenants"]).json();
+        assert_eq!(added[0]["legacy_for"], "all", "{added}");
+        for tenant in [one, two, three] {
+            assert_eq!(status(&server, &token(tenant, everybodys)).await, 200);
+        }
+        w.ctl(&["key", "retire", "platform"]).json();
+        assert_eq!(status(&server, &token(one, everybodys)).await, 401, "as soon as the command returns");
+        assert_eq!(status(&server, &token(one, OLD_SECRET)).await, 200, "the others hold");
+        assert!(!w.ctl(&["audit", "list"]).stdout.contains(OLD_SECRET));
+        assert!(!server.log().contains(OLD_SECRET));
+    });
+}
+
+/// Turns red when `jwt::verify` hands a token without a key id on to `verify_for_tenant`.
+#[test]
+fn a_legacy_token_holds_on_tenants_routes_only() {
+    world(async |w| {
+        let tenant = w.tenant("One", Isolation::Schema).await.id;
+        let f = Forge::new(&w).await;
+        add_legacy(&w, OLD_SECRET, &["crm", "--legacy", "--all-tenants"]).json();
+        let control = Control::lazy(&w.urls.server, "test", 1).unwrap();
+        let directory = Directory::new(control, w.server_ring.clone(), &Clock::system(), Staleness::default());
+        let (of, token) = (w.with.installation(), old(&f, OLD_SECRET, &old_claims(tenant, "read:memories")));
+        assert_eq!(jwt::verify_for_tenant(&directory, of, &token).await.unwrap().principal.tenant(), tenant);
+        assert!(matches!(jwt::verify(&directory, of, &token).await, Err(AuthError::Invalid(_))));
+        assert!(jwt::verify(&directory, of, &f.good(tenant, &[])).await.is_ok(), "the control");
+        directory.control().close().await;
+    });
+}
+
+/// Turns red without `SHORTEST_LEGACY_SECRET`, `refuse_too_many`, or the groups of the arguments.
+#[test]
+fn a_legacy_key_is_long_bound_and_one_of_few() {
+    world(async |w| {
+        let id = w.tenant("One", Isolation::Schema).await.id.to_string();
+        let short = add_legacy(&w, &OLD_SECRET[..31], &["short", "--legacy", "--all-tenants"]);
+        assert_eq!(short.code, Some(3));
+        assert!(short.stderr.contains("32 bytes"), "{}", short.stderr);
+        for (args, code) in [
+            (&["k", "--legacy"][..], 2),
+            (&["k", "--legacy", "--all-tenants", "--tenant", &id], 2),
+            (&["k", "--legacy", "--all-tenants", "--algorithm", "HS256"], 2),
+            (&["k", "--tenant", &id], 2),
+            (&["k", "--all-tenants"], 2),
+            (&["k", "--legacy", "--tenant", "2000000000"], 3),
+            (&["a key", "--legacy", "--all-tenants"], 3),
+        ] {
+            assert_eq!(add_legacy(&w, OLD_SECRET, args).code, Some(code), "{args:?}");
+        }
+        assert_eq!(add_legacy(&w, "", &["k", "--legacy", "--all-tenants"]).code, Some(3), "nothing on standard input");
+        let active = || {
+            let listed = w.ctl(&["key", "list"]).json();
+            listed.as_array().unwrap().iter().filter(|key| !key["legacy_for"].is_null()).count()
+        };
+        assert_eq!(active(), 0, "what is refused adds nothing");
+        for n in 0..MOST_LEGACY_KEYS {
+            add_legacy(&w, OLD_SECRET, &[&format!("k{n}"), "--legacy", "--tenant", &id]).json();
+        }
+        let one_more = ["more", "--legacy", "--tenant", &id];
+        assert_eq!(add_legacy(&w, OLD_SECRET, &one_more).code, Some(3));
+        w.ctl(&["key", "retire", "k0"]).json();
+        assert_eq!(add_legacy(&w, OLD_SECRET, &one_more).code, Some(0), "a retired one makes room");
     });
 }

@@ -173,7 +173,7 @@ fn server_grants(server: &str) -> String {
         "revoke all on all tables in schema public from {server};
          grant usage on schema public to {server};
          grant select on installation, platform_settings, clusters, tenants, placements, data_keys, accounts, numbers, secrets to {server};
-         grant select (kid, algorithm, public_key, sealed_secret, state, created_at) on signing_keys to {server};
+         grant select (kid, algorithm, public_key, sealed_secret, state, created_at, legacy, legacy_tenants) on signing_keys to {server};
          grant insert on acknowledgements to {server};
          grant execute on function request_job(text, integer) to {server};"
     )

@@ -322,11 +322,20 @@ pub(super) enum KeyAlgorithm {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Key {
-    /// Add a key; new tokens are signed with it
+    /// Add a key; new tokens are signed with it, unless it is a legacy one
     Add {
         kid: String,
-        #[arg(long, value_enum, default_value = "EdDSA")]
+        #[arg(long, value_enum, default_value = "EdDSA", conflicts_with = "legacy")]
         algorithm: KeyAlgorithm,
+        /// A secret that other services sign HS256 tokens with, without a key id. It comes from standard input
+        #[arg(long, requires = "bound")]
+        legacy: bool,
+        /// A legacy key's tokens hold for these tenants only
+        #[arg(long, group = "bound", requires = "legacy", num_args = 1..)]
+        tenant: Vec<TenantId>,
+        /// A legacy key's tokens hold for every tenant that they name
+        #[arg(long, group = "bound", requires = "legacy")]
+        all_tenants: bool,
     },
     /// Retire a key; its tokens are refused on every running server when this returns
     Retire { kid: String },

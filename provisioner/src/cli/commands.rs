@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use strowger::control::clusters::{self, Isolation, Tls};
 use strowger::control::numbers::{self, Assignment};
+use strowger::control::tokens::LegacyFor;
 use strowger::control::{Actor, Control, accounts, installation, jobs as rows_of_jobs, tenants as rows, tokens};
 use strowger::id::Prefix;
 use strowger::telemetry::Stop;
@@ -204,7 +205,11 @@ async fn on_numbers(with: &Provisioner, command: &NumberCommand) -> Result<Value
 
 async fn on_keys(with: &Provisioner, command: &Key) -> Result<Value> {
     match command {
-        Key::Add { kid, algorithm } => {
+        Key::Add { kid, legacy: true, tenant, all_tenants, .. } => {
+            let of = if *all_tenants { LegacyFor::All } else { LegacyFor::Only(tenant.clone()) };
+            credentials::add_legacy_key(with, kid, &from_stdin("the shared secret")?, &of).await?;
+        }
+        Key::Add { kid, algorithm, .. } => {
             let algorithm = if *algorithm == KeyAlgorithm::EdDsa { Algorithm::EdDsa } else { Algorithm::Hs256 };
             credentials::add_key(with, kid, algorithm).await?;
         }

@@ -38,13 +38,7 @@ pub(super) struct Tapped {
 impl Tapped {
     pub(super) async fn new(world: &World) -> Self {
         let tap = Tap::default();
-        let control = world.superuser("control", &world.prefix.name("control")).await;
-        for row in control.query("select name, port from clusters", &[]).await.unwrap() {
-            let (name, port): (String, i32) = (row.get(0), row.get(1));
-            let port = tap.before(([127, 0, 0, 1], u16::try_from(port).unwrap()).into()).await;
-            let sql = "update clusters set port = $2 where name = $1";
-            control.execute(sql, &[&name, &i32::from(port)]).await.unwrap();
-        }
+        world.tap_clusters(&tap).await;
         let real: tokio_postgres::Config = world.urls.provisioner.parse().unwrap();
         let real = real.get_ports()[0];
         let port = tap.before(([127, 0, 0, 1], real).into()).await;

@@ -43,8 +43,8 @@ const CAUSES: [(&str, &str, &str, &str); 6] = [
     ("a wrong password", "alter role LOGIN password 'wrong'", "tenant_database_refused", "REPAIR"),
 ];
 
-/// Turns red when a cause is left out of `OpenError::is_signal`'s or `Problem`'s match, or with the proof's comparison of
-/// tenant or epoch left out, or when a broken pool outlives what broke it.
+/// Turns red when a cause has another name in `Problem`'s match, with the proof's comparison of tenant or epoch left out, or when
+/// `recycle` keeps a connection that is closed or suspect. What `is_signal` is for: [`a_rotated_password_is_learnt_from_the_refusal`].
 async fn every_cause_has_a_name_and_an_end(w: &World, isolation: strowger::control::clusters::Isolation) {
     let victim = Ward::new(w, "Victim", isolation).await;
     let neighbour = Ward::new(w, "Neighbour", isolation).await;
@@ -123,7 +123,7 @@ async fn settings_of(ward: &Ward) -> String {
     ward.db.query_one(sql, &[&ward.tenant.login_role]).await.unwrap().get(0)
 }
 
-/// Turns red without `jobs::request` in the router, or without `reset all` or the password in `ensure_roles`.
+/// Turns red without `jobs::request` in the router, or without either `reset all` or the password in `ensure_roles`.
 #[test]
 fn a_login_that_harmed_itself_is_repaired_under_load() {
     world(async |w| {
@@ -132,6 +132,7 @@ fn a_login_that_harmed_itself_is_repaired_under_load() {
         let before = settings_of(&victim).await;
         let harm_settings = format!(
             "alter role current_user set search_path = pg_catalog; alter role current_user set statement_timeout = 0;
+             alter role current_user set work_mem = '1MB';
              alter role current_user in database {} set lock_timeout = 0",
             victim.tenant.database
         );
@@ -180,7 +181,7 @@ async fn cluster_port(w: &World, cluster: &str) -> u16 {
     u16::try_from(port).unwrap()
 }
 
-/// Turns red when a lost connection is kept in its pool, or with one budget for all clusters.
+/// Turns red when `recycle` keeps a connection that was lost.
 #[test]
 fn a_cluster_that_is_away_takes_only_its_own_tenants_with_it() {
     world(async |w| {
@@ -200,7 +201,8 @@ fn a_cluster_that_is_away_takes_only_its_own_tenants_with_it() {
     });
 }
 
-/// Turns red when an error replaces a good entry of the cache, or when an unknown tenant is answered with 404 meanwhile.
+/// Turns red when `watch` forgets everything as soon as it hears no more news, or when an unknown tenant is answered with 404 meanwhile.
+/// That an error does not replace an old entry: directory/cache.rs.
 #[test]
 fn without_the_control_database_warm_tenants_are_served() {
     world(async |w| {

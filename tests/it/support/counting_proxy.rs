@@ -3,6 +3,8 @@
 //! A statement is a message that makes Postgres carry something out: a simple Query (`Q`) or an Execute (`E`). What comes
 //! with an Execute (Parse, Bind, Describe, Sync) changes nothing by itself. All proxies of a [`Tap`] share one count, so the
 //! statements of a program that talks to several servers have one order.
+//!
+//! Whatever its sender waits for ends with a simple Query or a Sync (`S`), a Parse too: these are the round trips.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -26,6 +28,7 @@ pub(crate) enum Moment {
 #[derive(Default)]
 struct State {
     seen: usize,
+    round_trips: usize,
     trap: Option<(usize, Moment)>,
     /// The connection is cut there and its sender lives on, instead of being held until it is killed.
     cut: bool,
@@ -56,17 +59,22 @@ impl Tap {
 
     /// Counts from nothing, and stops whoever sends statement number `at`.
     pub(crate) fn arm(&self, trap: Option<(usize, Moment)>) {
-        *self.state.lock().unwrap() = State { seen: 0, trap, cut: false };
+        *self.state.lock().unwrap() = State { trap, ..State::default() };
     }
 
     /// Counts from nothing, and cuts the connection on which statement number `at` is sent.
     pub(crate) fn arm_cut(&self, at: usize, moment: Moment) {
-        *self.state.lock().unwrap() = State { seen: 0, trap: Some((at, moment)), cut: true };
+        *self.state.lock().unwrap() = State { trap: Some((at, moment)), cut: true, ..State::default() };
     }
 
     /// Statements seen since.
     pub(crate) fn seen(&self) -> usize {
         self.state.lock().unwrap().seen
+    }
+
+    /// Round trips seen since, those of a connection's startup left out.
+    pub(crate) fn round_trips(&self) -> usize {
+        self.state.lock().unwrap().round_trips
     }
 
     /// Done once the trap has caught its statement at its moment.
@@ -110,6 +118,9 @@ impl Tap {
             message.extend(length.to_be_bytes());
             message.resize(1 + usize::try_from(length).unwrap(), 0);
             client.read_exact(&mut message[5..]).await?;
+            if matches!(kind, b'Q' | b'S') {
+                self.state.lock().unwrap().round_trips += 1;
+            }
             if matches!(kind, b'Q' | b'E') && caught.is_none() {
                 caught = self.count();
             }

@@ -100,9 +100,9 @@ impl Drop for Server {
     }
 }
 
-/// Sends a signal by name.
+/// Sends a signal by name. A shell has `kill` built in; a bare machine has no program of that name.
 pub(crate) fn signal(pid: u32, name: &str) {
-    assert!(Command::new("kill").arg(format!("-{name}")).arg(pid.to_string()).status().unwrap().success());
+    assert!(Command::new("sh").args(["-c", &format!("kill -{name} {pid}")]).status().unwrap().success());
 }
 
 /// What a `strowgerctl` run came to.

@@ -15,6 +15,7 @@ use strowger::id::{Prefix, TenantId};
 use strowger::vault::{MasterRing, Secret};
 use tokio_postgres::Client;
 
+use super::counting_proxy::Tap;
 use super::process::{self, Ran};
 use super::{Account, Server, clusters};
 
@@ -148,6 +149,17 @@ impl World {
         let url = clusters::url(cluster);
         let (server, _) = url.rsplit_once('/').unwrap();
         connect(&format!("{server}/{database}")).await.unwrap()
+    }
+
+    /// From now on every cluster is reached through a counting proxy.
+    pub(crate) async fn tap_clusters(&self, tap: &Tap) {
+        let control = self.superuser("control", &self.prefix.name("control")).await;
+        for row in control.query("select name, port from clusters", &[]).await.unwrap() {
+            let (name, port): (String, i32) = (row.get(0), row.get(1));
+            let port = tap.before(([127, 0, 0, 1], u16::try_from(port).unwrap()).into()).await;
+            let sql = "update clusters set port = $2 where name = $1";
+            control.execute(sql, &[&name, &i32::from(port)]).await.unwrap();
+        }
     }
 
     /// A superuser's URL, as `strowgerctl` wants it.
