@@ -11,7 +11,9 @@ use crate::error::Result;
 /// Drops the tenant's schema with everything in it, and every right its roles have in that database.
 pub(crate) async fn drop_schema(with: &Provisioner, cluster: &Cluster, tenant: &Tenant) -> Result<()> {
     let maintenance = AdminDb::open_for(with, cluster, MAINTENANCE_DATABASE, tenant).await?;
-    if !maintenance.exists("select 1 from pg_database where datname = $1 and datallowconn", &tenant.database).await? {
+    // A `drop database` that was interrupted leaves a database that nobody can connect to any more, marked by this limit.
+    let usable = "select 1 from pg_database where datname = $1 and datallowconn and datconnlimit <> -2";
+    if !maintenance.exists(usable, &tenant.database).await? {
         return Ok(());
     }
     let prefix = &with.installation.prefix;
