@@ -82,6 +82,8 @@ pub struct Tenant {
     pub login_role: String,
     /// Counts placement and credential changes.
     pub generation: i64,
+    /// Where its migrations stand, as control last heard.
+    pub schema_version: i32,
 }
 
 impl Tenant {
@@ -97,7 +99,7 @@ fn as_text<S: serde::Serializer>(value: &impl std::fmt::Display, serializer: S) 
 
 const SELECT: &str =
     "select t.id, t.name, t.region, t.state, t.state_reason, p.isolation, c.name as cluster, c.id as cluster_id,
-                             p.database, p.schema, p.login, p.generation
+                             p.database, p.schema, p.login, p.generation, p.schema_version
                       from tenants t join placements p on p.tenant_id = t.id join clusters c on c.id = p.cluster_id";
 
 fn from_row(row: &PgRow) -> Result<Tenant, ControlError> {
@@ -114,6 +116,7 @@ fn from_row(row: &PgRow) -> Result<Tenant, ControlError> {
         schema: row.try_get("schema")?,
         login_role: row.try_get("login")?,
         generation: row.try_get("generation")?,
+        schema_version: row.try_get("schema_version")?,
     })
 }
 

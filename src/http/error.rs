@@ -111,6 +111,13 @@ impl From<Refused> for Problem {
                 Self::new(StatusCode::FORBIDDEN, "tenant_suspended", "This customer is suspended.")
             }
             Refused::NotReady(_) => Self::unavailable("tenant_not_ready", "This customer is not ready yet.", &refused),
+            Refused::SchemaVersion { version, ref serves, .. } => {
+                let (oldest, newest) = (serves.start(), serves.end());
+                let detail = format!(
+                    "This customer's schema is at version {version}; this server serves versions {oldest} to {newest}."
+                );
+                Self::unavailable("schema_version_unsupported", &detail, &refused)
+            }
             Refused::Directory(error) => error.into(),
             Refused::Open { ref error, .. } => {
                 let code = match error {

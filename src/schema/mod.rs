@@ -8,6 +8,15 @@ mod embedded {
     refinery::embed_migrations!("tenant-migrations");
 }
 
+/// The oldest schema version that this build serves.
+///
+/// A build that needs a table or column raises it, in a release after the one that brought the migration: so old and new
+/// processes can serve together while the fleet is on its way.
+pub const MIN: i32 = 2;
+
+/// The newest schema version that this build serves: the newest embedded migration, which new tenants get.
+pub const MAX: i32 = 2;
+
 /// The name of a tenant's live schema, the same in both isolation kinds, so that a dump needs no renaming.
 pub fn name(tenant: TenantId) -> String {
     format!("tenant_{tenant}")
@@ -52,5 +61,7 @@ mod tests {
             super::migrations().get_migrations().iter().map(refinery::Migration::version).collect();
         versions.sort_unstable();
         assert!(versions.iter().zip(1..).all(|(found, expected)| i64::from(*found) == expected), "{versions:?}");
+        assert_eq!(versions.last(), Some(&super::MAX));
+        const { assert!(super::MIN <= super::MAX) };
     }
 }
