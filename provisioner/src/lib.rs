@@ -12,6 +12,7 @@ pub mod bootstrap;
 pub mod tenants;
 pub mod numbers;
 pub mod credentials;
+pub mod fleet;
 pub mod worker;
 pub mod settings;
 pub mod embedded;

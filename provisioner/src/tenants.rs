@@ -223,7 +223,7 @@ pub async fn get(with: &Provisioner, id: TenantId) -> Result<Tenant> {
 }
 
 pub(crate) async fn lock(with: &Provisioner, id: TenantId) -> Result<locks::Lock> {
-    Ok(locks::hold(&with.control, &format!("tenant {id}")).await?)
+    Ok(locks::hold(&with.control, &locks::of_tenant(id)).await?)
 }
 
 async fn credential(with: &Provisioner, id: TenantId) -> Result<(Secret, i32)> {

@@ -14,6 +14,7 @@ use strowger::control::tenants::{self, State};
 use crate::Provisioner;
 use crate::admin_db::AdminDb;
 use crate::error::Result;
+use crate::fleet;
 use crate::steps::{self, MAINTENANCE_DATABASE};
 use crate::tenants as operations;
 
@@ -21,6 +22,8 @@ use crate::tenants as operations;
 const POLL: Duration = Duration::from_secs(2);
 /// How often clusters are looked over.
 const SWEEP: Duration = Duration::from_secs(15);
+/// How often every tenant's own migration history is compared with control.
+const RECONCILE: Duration = Duration::from_secs(3600);
 /// A tenant's transaction that is older is ended: it holds back vacuum and slots for the whole cluster.
 const OLDEST_TRANSACTION: &str = "5 minutes";
 
@@ -28,6 +31,7 @@ const OLDEST_TRANSACTION: &str = "5 minutes";
 pub async fn run(with: Arc<Provisioner>, listening: Control) {
     let mut poll = tokio::time::interval(POLL);
     let mut sweep = tokio::time::interval(SWEEP);
+    let mut reconcile = tokio::time::interval(RECONCILE);
     let mut listener = None;
     loop {
         if listener.is_none() {
@@ -47,6 +51,7 @@ pub async fn run(with: Arc<Provisioner>, listening: Control) {
             },
             _ = poll.tick() => work(&with).await,
             _ = sweep.tick() => look_over(&with).await,
+            _ = reconcile.tick() => compare_versions(&with).await,
         }
     }
 }
@@ -73,6 +78,17 @@ async fn carry_out(with: &Provisioner, job: &Job) -> Result<()> {
     match job.kind {
         Kind::Create => operations::finish_create(with, job.tenant).await.map(drop),
         Kind::Repair => operations::repair(with, job.tenant).await,
+    }
+}
+
+async fn compare_versions(with: &Provisioner) {
+    match fleet::reconcile(with, None).await {
+        Ok(findings) => {
+            for found in findings {
+                tracing::warn!(tenant.id = %found.tenant, said = found.said, is = found.is, "schema version: {}", found.finding);
+            }
+        }
+        Err(error) => tracing::warn!(%error, "cannot compare schema versions"),
     }
 }
 

@@ -38,6 +38,11 @@ impl Change {
         &mut self.tx
     }
 
+    /// Who acts.
+    pub(super) fn actor(&self) -> &str {
+        &self.actor.0
+    }
+
     /// Writes the audit row. `detail` never holds a secret.
     pub async fn record(&mut self, action: &str, tenant: Option<TenantId>, detail: Value) -> Result<(), ControlError> {
         sqlx::query("insert into audit (actor, action, tenant_id, detail) values ($1, $2, $3, $4)")

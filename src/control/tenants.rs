@@ -126,6 +126,21 @@ pub async fn list(control: &Control) -> Result<Vec<Tenant>, ControlError> {
     sqlx::query(sql).fetch_all(control.pool()).await?.iter().map(from_row).collect()
 }
 
+/// The tenants that are behind a schema version and whose schemas are kept up to date, by id.
+pub async fn below(control: &Control, version: i32) -> Result<Vec<Tenant>, ControlError> {
+    let sql = sqlx::AssertSqlSafe(format!(
+        "{SELECT} where p.schema_version < $1 and t.state in ('active', 'suspended') order by t.id"
+    ));
+    sqlx::query(sql).bind(version).fetch_all(control.pool()).await?.iter().map(from_row).collect()
+}
+
+/// Those of these tenants that exist, by id.
+pub async fn among(control: &Control, ids: &[TenantId]) -> Result<Vec<Tenant>, ControlError> {
+    let ids: Vec<i32> = ids.iter().map(|id| id.get()).collect();
+    let sql = sqlx::AssertSqlSafe(format!("{SELECT} where t.id = any($1) order by t.id"));
+    sqlx::query(sql).bind(ids).fetch_all(control.pool()).await?.iter().map(from_row).collect()
+}
+
 /// The tenant of that id.
 pub async fn get(control: &Control, id: TenantId) -> Result<Option<Tenant>, ControlError> {
     let sql = sqlx::AssertSqlSafe(format!("{SELECT} where t.id = $1"));

@@ -7,6 +7,7 @@ use strowger::auth::Scope;
 use strowger::id::{AccountSid, Region, TenantId};
 use strowger::phone::Number;
 
+use super::migrate::Migrate;
 use crate::settings::Given;
 
 /// The operator's command line for Strowger.
@@ -70,6 +71,9 @@ pub(super) enum Command {
     /// Businesses
     #[command(subcommand)]
     Tenant(Tenant),
+    /// The fleet's schema versions
+    #[command(subcommand)]
+    Migrate(Migrate),
     /// Accounts at providers
     #[command(subcommand)]
     Account(Account),

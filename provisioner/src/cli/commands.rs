@@ -16,8 +16,8 @@ use zeroize::Zeroizing;
 use super::args::{
     self, Account, Audit, Cli, Cluster, ClusterKind, Command, Key, KeyAlgorithm, NumberCommand, Secret, Tenant, Token,
 };
-use super::local;
 use super::output::{print, say};
+use super::{local, migrate};
 use crate::bootstrap::{self, ClusterSpec, Superuser};
 use crate::credentials::{self, Algorithm};
 use crate::embedded::{Attached, Durability, Embedded};
@@ -79,6 +79,7 @@ async fn open(settings: &Settings) -> Result<Provisioner> {
 async fn command(cli: &Cli, with: Provisioner, control_url: &str) -> Result<()> {
     let result = match &cli.command {
         Command::Worker => return run_worker(with, control_url).await,
+        Command::Migrate(migrate) => return migrate::on_fleet(cli, with, migrate).await,
         Command::Cluster(cluster) => on_clusters(&with, cluster).await?,
         Command::Tenant(tenant) => on_tenants(&with, tenant).await?,
         Command::Account(account) => on_accounts(&with, account).await?,

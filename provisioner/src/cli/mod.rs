@@ -3,7 +3,9 @@
 mod args;
 mod commands;
 mod local;
+mod migrate;
 mod output;
+mod progress;
 mod running;
 
 pub use args::Cli;

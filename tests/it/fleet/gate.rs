@@ -4,8 +4,9 @@ use serde_json::Value;
 use strowger::control::clusters::Isolation::{Database, Schema};
 use strowger::schema;
 
+use super::rehearsal::{COLUMN, NEXT, folder, migrate};
 use crate::failures::ward::{Answer, Ward, refused};
-use crate::support::{World, world};
+use crate::support::{World, until, world};
 
 async fn say_version(w: &World, ward: &Ward, version: i32) {
     let control = w.superuser("control", &w.prefix.name("control")).await;
@@ -44,5 +45,53 @@ fn only_versions_that_the_server_understands_are_served() {
             }
             next_door.stop().await;
         }
+    });
+}
+
+async fn sessions(ward: &Ward, instance: &str) -> Vec<i32> {
+    let sql = "select pid from pg_stat_activity where usename = $1 and application_name = $2";
+    let rows = ward.db.query(sql, &[&ward.tenant.login_role, &instance]).await.unwrap();
+    rows.iter().map(|row| row.get(0)).collect()
+}
+
+/// Servers of two builds serve the same fleet; then it is migrated while clients of the newer one go on, more of them than a
+/// tenant has connections.
+///
+/// Turns red when a migration does not count the generation up (the old sessions stay), or when a request that waits for a
+/// connection of a pool that is being replaced is refused.
+#[test]
+fn servers_of_two_builds_serve_together_and_pools_are_replaced_under_load() {
+    world(async |w| {
+        let (one, two) = (Ward::new(&w, "One", Schema).await, Ward::new(&w, "Two", Database).await);
+        let (older, newer) = (
+            w.server_with(&["--instance", "older"]),
+            w.server_with(&["--instance", "newer", "--schema-max", &NEXT.to_string()]),
+        );
+        let before: Vec<_> = [&one, &two].map(|ward| ward.constant_client(&older, false)).into();
+        let clients: Vec<_> =
+            (0..12).flat_map(|_| [&one, &two].map(|ward| ward.constant_client(&newer, false))).collect();
+        for ward in [&one, &two] {
+            assert_eq!((ward.ask(&older).await, ward.ask(&newer).await), (Answer::Own, Answer::Own), "both serve");
+        }
+        for client in before {
+            client.stop().await;
+        }
+        let stale = [sessions(&one, "newer").await, sessions(&two, "newer").await].concat();
+        assert!(stale.len() > 2, "the control: there are pools to replace");
+
+        migrate(&w, "run", &folder(&w, &[COLUMN]), &["--lock-timeout", "5000"]).json();
+        until("sessions of the old version are gone", async || {
+            let now = [sessions(&one, "newer").await, sessions(&two, "newer").await].concat();
+            !now.is_empty() && now.iter().all(|pid| !stale.contains(pid))
+        })
+        .await;
+        for ward in [&one, &two] {
+            ward.comes_to(&older, &refused("schema_version_unsupported"), "the older build knows its limits").await;
+            assert_eq!(ward.ask(&newer).await, Answer::Own);
+        }
+        for client in clients {
+            client.stop().await;
+        }
+        newer.assert_calm(24).await;
     });
 }
