@@ -41,6 +41,7 @@ fn main() {
         println!("{} tenants made in {:?}", all.len(), start.elapsed());
         let others = all.split_off(many);
         let bench = Bench { with, fleet: all, superuser: superuser(&embedded), data: data.clone() };
+        bench.reconcile(bench.fleet.len() + others.len()).await;
         bench.leave_out(&others).await;
         bench.no_op().await;
         bench.one_column().await;
@@ -80,6 +81,16 @@ impl Bench {
             .execute("update placements set schema_version = 1000000 where tenant_id = any($1)", &[&ids])
             .await
             .unwrap();
+    }
+
+    async fn reconcile(&self, tenants: usize) {
+        let mut times = Vec::new();
+        for _ in 0..5 {
+            let start = Instant::now();
+            assert!(fleet::reconcile(&self.with, None).await.unwrap().is_empty());
+            times.push(start.elapsed());
+        }
+        report("reconcile", &mut times, tenants);
     }
 
     async fn no_op(&self) {
