@@ -84,7 +84,7 @@ impl Bench {
 
     /// The same on the cluster, under names that are nobody's.
     fn by_psql(&mut self) -> Duration {
-        let sql: String = (0..BATCH).map(|n| self.sql(self.made + n)).collect();
+        let sql: String = (0..BATCH).map(|n| Self::sql(self.made + n)).collect();
         self.made += BATCH;
         let start = Instant::now();
         let mut psql = Command::new("psql")
@@ -98,7 +98,7 @@ impl Bench {
         start.elapsed() / u32::try_from(BATCH).unwrap()
     }
 
-    fn sql(&self, n: usize) -> String {
+    fn sql(n: usize) -> String {
         let p = format!("other_t{n}");
         let mut sql = format!("begin; create role {p}_owner nologin; create role {p}_rw nologin;\n");
         for login in ["a", "b"] {
@@ -131,5 +131,5 @@ fn median(mut all: Vec<Duration>) -> Duration {
 }
 
 fn report(line: &str) {
-    writeln!(std::io::stdout(), "{line}").unwrap();
+    println!("{line}");
 }

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use crate::auth::webhook::PublicUrl;
 use crate::budget::LOGIN_CONNECTION_LIMIT;
 use crate::directory::Staleness;
+use crate::schema;
 use crate::tenant::Limits;
 use crate::vault::MasterRing;
 
@@ -58,6 +59,10 @@ struct Options {
     /// Seconds that warm tenants are served while the control database is away [default: 600]
     #[arg(long, env = "STROWGER_STALE_WINDOW")]
     stale_window: Option<u64>,
+    /// Also serve tenants whose schema is newer than this build, up to this version: for going back to an earlier build
+    /// after migrations that only added things [default: the build's own newest]
+    #[arg(long, env = "STROWGER_SCHEMA_MAX")]
+    schema_max: Option<i32>,
 }
 
 /// Everything the server runs with.
@@ -78,6 +83,8 @@ pub struct Config {
     pub limits: Limits,
     /// How long to believe what was read.
     pub staleness: Staleness,
+    /// The newest schema version to serve.
+    pub schema_max: i32,
 }
 
 impl Args {
@@ -124,6 +131,7 @@ impl Args {
             instances,
             limits,
             staleness,
+            schema_max: given.schema_max.or(file.schema_max).unwrap_or(schema::MAX),
         })
     }
 }

@@ -54,7 +54,8 @@ impl Server {
         let installation = installation.context("this control database is not initialised: run `strowgerctl init`")?;
         let clock = Clock::system();
         let directory = Arc::new(Directory::new(control.clone(), config.ring, &clock, config.staleness));
-        let router = Arc::new(Router::new(Arc::clone(&directory), &config.instance, config.instances, config.limits));
+        let router = Router::new(Arc::clone(&directory), &config.instance, config.instances, config.limits);
+        let router = Arc::new(router.serving_up_to(config.schema_max));
         // Two servers that were given one name must both be waited for.
         let heard_as = format!("{}~{}", config.instance, &Uuid::new_v4().simple().to_string()[..8]);
         let listening = Control::lazy(&config.control_url, &format!("{LISTENER_PREFIX}{heard_as}"), 1)?;

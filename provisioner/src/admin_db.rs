@@ -5,7 +5,7 @@ use strowger::control::tenants::Tenant;
 use strowger::pg::{self, Connector};
 use strowger::vault::Secret;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Config, Row, Transaction};
+use tokio_postgres::{Client, Config, Row, SimpleQueryMessage, SimpleQueryRow, Transaction};
 
 use crate::Provisioner;
 use crate::error::{Error, Result};
@@ -69,12 +69,21 @@ impl AdminDb {
         database: &str,
         tenant: &Tenant,
     ) -> Result<Self> {
-        let of_tenant = format!("strowgerctl tenant {} ", tenant.id);
-        let ours = format!("{of_tenant}{}", with.run);
-        let db = Self::open_as(with, cluster, database, &ours).await?;
-        let which = "usename = session_user and starts_with(application_name, $1) and application_name <> $2";
-        db.end_sessions(which, &[&of_tenant, &ours]).await?;
+        let db = Self::open_as(with, cluster, database, &Self::session_of(with, tenant)).await?;
+        db.end_earlier(with, tenant).await?;
         Ok(db)
+    }
+
+    /// What a session is called while it works on a tenant.
+    pub(crate) fn session_of(with: &Provisioner, tenant: &Tenant) -> String {
+        format!("strowgerctl tenant {} {}", tenant.id, with.run)
+    }
+
+    /// Ends the sessions that earlier holders of a tenant's lock opened for it.
+    pub(crate) async fn end_earlier(&self, with: &Provisioner, tenant: &Tenant) -> Result<()> {
+        let of_tenant = format!("strowgerctl tenant {} ", tenant.id);
+        let which = "usename = session_user and starts_with(application_name, $1) and application_name <> $2";
+        self.end_sessions(which, &[&of_tenant, &Self::session_of(with, tenant)]).await
     }
 
     async fn open_as(with: &Provisioner, cluster: &Cluster, database: &str, name: &str) -> Result<Self> {
@@ -95,6 +104,13 @@ impl AdminDb {
     /// Runs statements without parameters.
     pub(crate) async fn run(&self, sql: &str) -> Result<()> {
         self.client.batch_execute(sql).await.map_err(Error::postgres(self.what.clone()))
+    }
+
+    /// Runs statements without parameters, and gives the rows of those that have some, as texts.
+    pub(crate) async fn rows(&self, sql: &str) -> Result<Vec<SimpleQueryRow>> {
+        let found = self.client.simple_query(sql).await.map_err(Error::postgres(self.what.clone()))?;
+        let row = |message| if let SimpleQueryMessage::Row(row) = message { Some(row) } else { None };
+        Ok(found.into_iter().filter_map(row).collect())
     }
 
     /// Runs one query.

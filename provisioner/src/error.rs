@@ -44,6 +44,9 @@ pub enum Error {
     /// Ctrl-C or SIGTERM before it was done.
     #[error("interrupted; run it again to finish")]
     Interrupted,
+    /// Part of it was done; the rest is named, with what to do.
+    #[error("{0}")]
+    Incomplete(String),
     /// A file or a process.
     #[error("{doing}: {error}")]
     Io {

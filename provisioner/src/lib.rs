@@ -22,6 +22,7 @@ pub mod numbers;
 pub mod credentials;
 pub mod audit;
 pub mod jobs;
+pub mod fleet;
 pub mod worker;
 pub mod settings;
 pub mod embedded;

@@ -15,13 +15,15 @@ use tokio::sync::Notify;
 use crate::Provisioner;
 use crate::admin_db::AdminDb;
 use crate::error::Result;
-use crate::reconcile;
 use crate::steps::{self, MAINTENANCE_DATABASE};
+use crate::{fleet, reconcile};
 
 /// How often due jobs are looked for when no news comes.
 const POLL: Duration = Duration::from_secs(2);
 /// How often clusters are looked over.
 const SWEEP: Duration = Duration::from_secs(15);
+/// How often every tenant's own migration history is compared with control.
+const RECONCILE: Duration = Duration::from_secs(3600);
 /// A tenant's transaction that is older is ended: it holds back vacuum and slots for the whole cluster.
 const OLDEST_TRANSACTION: &str = "5 minutes";
 
@@ -30,7 +32,7 @@ pub async fn run(with: Arc<Provisioner>, listening: Control) {
     let news = Notify::new();
     let lane = || lane(&with, &news);
     // Four jobs at once: one that waits for a slow cluster does not hold up the others.
-    tokio::join!(lane(), lane(), lane(), lane(), hear(&listening, &news), look_around(&with));
+    tokio::join!(lane(), lane(), lane(), lane(), hear(&listening, &news), look_around(&with), compare(&with));
 }
 
 /// Carries out one job after another; looks for more when there is news, and now and then anyway.
@@ -73,6 +75,14 @@ async fn hear(listening: &Control, news: &Notify) {
     }
 }
 
+async fn compare(with: &Provisioner) {
+    let mut reconcile = tokio::time::interval(RECONCILE);
+    loop {
+        reconcile.tick().await;
+        compare_versions(with).await;
+    }
+}
+
 async fn look_around(with: &Provisioner) {
     let mut sweep = tokio::time::interval(SWEEP);
     loop {
@@ -85,6 +95,17 @@ async fn look_around(with: &Provisioner) {
             Err(error) => tracing::warn!(%error, "cannot look for jobs past their deadline"),
         }
         look_over(with).await;
+    }
+}
+
+async fn compare_versions(with: &Provisioner) {
+    match fleet::reconcile(with, None).await {
+        Ok(findings) => {
+            for found in findings {
+                tracing::warn!(tenant.id = %found.tenant, said = found.said, is = found.is, "schema version: {}", found.finding);
+            }
+        }
+        Err(error) => tracing::warn!(%error, "cannot compare schema versions"),
     }
 }
 

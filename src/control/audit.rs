@@ -50,6 +50,7 @@ impl Change {
         &mut self.tx
     }
 
+    /// Who acts.
     pub(super) fn actor(&self) -> &str {
         &self.actor.0
     }

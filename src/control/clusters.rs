@@ -11,6 +11,13 @@ use crate::vault::{LoginPassword, Sealed};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
 pub struct ClusterId(pub(crate) i32);
 
+impl ClusterId {
+    /// The number itself, for sorting and SQL parameters.
+    pub fn get(self) -> i32 {
+        self.0
+    }
+}
+
 /// How a tenant is kept apart on its cluster. The guarantees are the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]

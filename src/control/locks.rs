@@ -4,6 +4,12 @@ use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
 
 use super::{Control, ControlError};
+use crate::id::TenantId;
+
+/// The lock that whoever changes a tenant on its cluster holds.
+pub fn of_tenant(tenant: TenantId) -> String {
+    format!("tenant {tenant}")
+}
 
 /// A held lock. Dropping it gives it back.
 pub struct Lock {
@@ -13,8 +19,45 @@ pub struct Lock {
 
 /// Waits for the lock of that name.
 pub async fn hold(control: &Control, name: &str) -> Result<Lock, ControlError> {
-    let options = control.pool().connect_options();
-    let mut session = PgConnection::connect_with(&options).await?;
+    let mut session = session(control).await?;
     sqlx::query("select pg_advisory_lock(hashtextextended($1, 0))").bind(name).execute(&mut session).await?;
     Ok(Lock { _session: session })
+}
+
+/// A session that takes and gives back many locks, without a connection for each. Dropping it gives all back.
+pub struct Locks {
+    session: PgConnection,
+}
+
+impl Locks {
+    /// Opens the session.
+    pub async fn open(control: &Control) -> Result<Self, ControlError> {
+        Ok(Self { session: session(control).await? })
+    }
+
+    /// Takes those that nobody else holds, in one round trip, and says of each whether it is ours now.
+    pub async fn try_take(&mut self, names: &[String]) -> Result<Vec<bool>, ControlError> {
+        let sql = "select pg_try_advisory_lock(hashtextextended(name, 0))
+                   from unnest($1::text[]) with ordinality as wanted (name, place) order by place";
+        Ok(sqlx::query_scalar(sql).bind(names).fetch_all(&mut self.session).await?)
+    }
+
+    /// Gives back what this session holds of these.
+    pub async fn give_back(&mut self, names: &[String]) -> Result<(), ControlError> {
+        let sql = "select pg_advisory_unlock(hashtextextended(name, 0)) from unnest($1::text[]) as held (name)";
+        sqlx::query(sql).bind(names).execute(&mut self.session).await?;
+        Ok(())
+    }
+}
+
+/// Whether somebody holds the lock of that name now.
+pub async fn is_held(control: &Control, name: &str) -> Result<bool, ControlError> {
+    // A lock of a transaction that ends with this statement.
+    let sql = "select not pg_try_advisory_xact_lock(hashtextextended($1, 0))";
+    Ok(sqlx::query_scalar(sql).bind(name).fetch_one(control.pool()).await?)
+}
+
+async fn session(control: &Control) -> Result<PgConnection, ControlError> {
+    let options = control.pool().connect_options();
+    Ok(PgConnection::connect_with(&options).await?)
 }

@@ -13,6 +13,7 @@ pub mod installation;
 pub mod jobs;
 pub mod keys;
 pub mod locks;
+pub mod migrations;
 pub mod numbers;
 pub mod placements;
 pub mod secrets;

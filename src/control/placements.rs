@@ -7,6 +7,7 @@ use super::clusters::{self, Address, ClusterId, Isolation};
 use super::tenants::State;
 use super::{Change, Control, ControlError};
 use crate::id::{Region, TenantId};
+use crate::schema;
 use crate::vault::{LoginPassword, Sealed, WrappedKey};
 
 /// Where a tenant stands and lives.
@@ -21,6 +22,8 @@ pub struct Placement {
     pub generation: i64,
     /// Matches the identity row in its schema.
     pub epoch: i32,
+    /// What its own migration history said when control last heard. A change of it counts the generation up.
+    pub schema_version: i32,
     /// The cluster it lives on.
     pub cluster: ClusterId,
     /// Where that listens.
@@ -47,7 +50,7 @@ pub struct Route {
 
 /// Routes of all tenants; whoever uses it says which.
 pub(super) const ROUTES: &str =
-    "select t.id as route_of, t.state as tenant_state, t.region, p.generation, p.epoch, p.cluster_id, c.host, c.port, c.tls, c.tls_ca,
+    "select t.id as route_of, t.state as tenant_state, t.region, p.generation, p.epoch, p.schema_version, p.cluster_id, c.host, c.port, c.tls, c.tls_ca,
             c.connection_budget, p.database, p.schema, p.login, p.sealed_password, k.version, k.wrapped
      from tenants t
      join placements p on p.tenant_id = t.id
@@ -71,6 +74,7 @@ pub(super) fn from_row(row: &PgRow) -> Result<Option<Route>, ControlError> {
         region: row.try_get::<String, _>("region")?.parse()?,
         generation: row.try_get("generation")?,
         epoch: row.try_get("epoch")?,
+        schema_version: row.try_get("schema_version")?,
         cluster: ClusterId(row.try_get("cluster_id")?),
         address: clusters::address(row)?,
         connection_budget: u32::try_from(row.try_get::<i32, _>("connection_budget")?).unwrap_or(1),
@@ -101,10 +105,10 @@ pub struct NewPlacement<'a> {
     pub password: &'a Sealed<LoginPassword>,
 }
 
-/// Reserves the placement. Generation and epoch begin at 1.
+/// Reserves the placement. Generation and epoch begin at 1; its schema will be what this build makes.
 pub async fn create(change: &mut Change, tenant: TenantId, new: &NewPlacement<'_>) -> Result<(), ControlError> {
-    let sql = "insert into placements (tenant_id, cluster_id, isolation, database, schema, login, sealed_password)
-               values ($1, $2, $3, $4, $5, $6, $7)";
+    let sql = "insert into placements (tenant_id, cluster_id, isolation, database, schema, login, sealed_password, schema_version)
+               values ($1, $2, $3, $4, $5, $6, $7, $8)";
     sqlx::query(sql)
         .bind(tenant.get())
         .bind(new.cluster.0)
@@ -113,6 +117,7 @@ pub async fn create(change: &mut Change, tenant: TenantId, new: &NewPlacement<'_
         .bind(new.schema)
         .bind(new.login)
         .bind(new.password.as_bytes())
+        .bind(schema::MAX)
         .execute(change.conn())
         .await?;
     let detail = serde_json::json!({ "isolation": new.isolation, "database": new.database, "schema": new.schema });

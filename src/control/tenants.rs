@@ -50,6 +50,11 @@ impl State {
             )
     }
 
+    /// Whether it is served, or can be again by a word of an operator: its schema is kept up to date.
+    pub fn is_kept(self) -> bool {
+        self.is_served() || self == Self::Suspended
+    }
+
     /// Whether its logins work.
     pub fn is_served(self) -> bool {
         matches!(self, Self::Active | Self::ReadOnly)
@@ -98,6 +103,8 @@ pub struct Tenant {
     pub login_role: String,
     /// Counts placement and credential changes.
     pub generation: i64,
+    /// Where its migrations stand, as control last heard.
+    pub schema_version: i32,
 }
 
 impl Tenant {
@@ -113,7 +120,7 @@ fn as_text<S: serde::Serializer>(value: &impl std::fmt::Display, serializer: S) 
 
 const SELECT: &str =
     "select t.id, t.name, t.region, t.state, t.state_reason, t.state_until, p.isolation, c.name as cluster, c.id as cluster_id,
-                             p.database, p.schema, p.login, p.generation
+                             p.database, p.schema, p.login, p.generation, p.schema_version
                       from tenants t join placements p on p.tenant_id = t.id join clusters c on c.id = p.cluster_id";
 
 fn from_row(row: &PgRow) -> Result<Tenant, ControlError> {
@@ -131,6 +138,7 @@ fn from_row(row: &PgRow) -> Result<Tenant, ControlError> {
         schema: row.try_get("schema")?,
         login_role: row.try_get("login")?,
         generation: row.try_get("generation")?,
+        schema_version: row.try_get("schema_version")?,
     })
 }
 
@@ -138,6 +146,21 @@ fn from_row(row: &PgRow) -> Result<Tenant, ControlError> {
 pub async fn list(control: &Control) -> Result<Vec<Tenant>, ControlError> {
     let sql = sqlx::AssertSqlSafe(format!("{SELECT} order by t.id"));
     sqlx::query(sql).fetch_all(control.pool()).await?.iter().map(from_row).collect()
+}
+
+/// The tenants that are behind a schema version and whose schemas are kept up to date, by id.
+pub async fn below(control: &Control, version: i32) -> Result<Vec<Tenant>, ControlError> {
+    let sql = sqlx::AssertSqlSafe(format!(
+        "{SELECT} where p.schema_version < $1 and t.state in ('active', 'read_only', 'suspended') order by t.id"
+    ));
+    sqlx::query(sql).bind(version).fetch_all(control.pool()).await?.iter().map(from_row).collect()
+}
+
+/// Those of these tenants that exist, by id.
+pub async fn among(control: &Control, ids: &[TenantId]) -> Result<Vec<Tenant>, ControlError> {
+    let ids: Vec<i32> = ids.iter().map(|id| id.get()).collect();
+    let sql = sqlx::AssertSqlSafe(format!("{SELECT} where t.id = any($1) order by t.id"));
+    sqlx::query(sql).bind(ids).fetch_all(control.pool()).await?.iter().map(from_row).collect()
 }
 
 /// The tenant of that id.

@@ -114,6 +114,13 @@ impl From<Refused> for Problem {
                 Self::new(StatusCode::FORBIDDEN, "tenant_read_only", "This customer can only be read at the moment.")
             }
             Refused::NotReady(_) => Self::unavailable("tenant_not_ready", "This customer is not ready yet.", &refused),
+            Refused::SchemaVersion { version, ref serves, .. } => {
+                let (oldest, newest) = (serves.start(), serves.end());
+                let detail = format!(
+                    "This customer's schema is at version {version}; this server serves versions {oldest} to {newest}."
+                );
+                Self::unavailable("schema_version_unsupported", &detail, &refused)
+            }
             Refused::Directory(error) => error.into(),
             Refused::Open { ref error, .. } => {
                 let code = match error {

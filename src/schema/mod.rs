@@ -8,6 +8,15 @@ mod embedded {
     refinery::embed_migrations!("tenant-migrations");
 }
 
+/// The oldest schema version that this build serves.
+///
+/// A build that needs a table or column raises it, in a release after the one that brought the migration: so old and new
+/// processes can serve together while the fleet is on its way.
+pub const MIN: i32 = 2;
+
+/// The newest schema version that this build serves: the newest embedded migration, which new tenants get.
+pub const MAX: i32 = 2;
+
 /// The name of a tenant's live schema, the same in both isolation kinds, so that a dump needs no renaming.
 pub fn name(tenant: TenantId) -> String {
     format!("tenant_{tenant}")
@@ -24,6 +33,20 @@ pub fn migrations() -> refinery::Runner {
     embedded::migrations::runner()
 }
 
+/// The first line of a file whose statements cannot run in a transaction; they may be run again after an interruption.
+const NO_TRANSACTION: &str = "-- strowger: no transaction";
+
+/// Whether a migration's statements must be run one by one, outside a transaction.
+pub fn is_without_transaction(migration: &refinery::Migration) -> bool {
+    migration.sql().and_then(|sql| sql.lines().next()).is_some_and(|line| line.trim_end() == NO_TRANSACTION)
+}
+
+/// Nobody uses a schema that is being made, so nothing in it needs to be done concurrently: it all fits into one transaction.
+fn for_a_new_schema(migration: &refinery::Migration) -> String {
+    let sql = migration.sql().unwrap_or_default();
+    if is_without_transaction(migration) { sql.replace(" concurrently", "") } else { sql.to_owned() }
+}
+
 /// Every migration and its row in refinery's history, to be run as one batch in the transaction that makes a schema.
 ///
 /// `applied_on` is RFC 3339, as refinery writes it; a later run of [`migrations`] finds nothing to do.
@@ -34,7 +57,7 @@ pub fn batch(applied_on: &str) -> String {
     let mut all = migrations().get_migrations().clone();
     all.sort_by_key(refinery::Migration::version);
     for migration in &all {
-        sql.push_str(migration.sql().unwrap_or_default());
+        sql.push_str(&for_a_new_schema(migration));
         // Names come from our own file names and checksums are numbers: nothing here needs quoting.
         let (version, name, checksum) = (migration.version(), migration.name(), migration.checksum());
         sql.push_str(&format!(
@@ -47,10 +70,20 @@ pub fn batch(applied_on: &str) -> String {
 #[cfg(test)]
 mod tests {
     #[test]
+    fn a_new_schema_gets_its_indexes_in_the_transaction_that_makes_it() {
+        let made = |sql| super::for_a_new_schema(&refinery::Migration::unapplied("V3__x", sql).unwrap());
+        let alone = "-- strowger: no transaction\ncreate index concurrently if not exists a on b (c);";
+        assert_eq!(made(alone), "-- strowger: no transaction\ncreate index if not exists a on b (c);");
+        assert_eq!(made("select ' concurrently'"), "select ' concurrently'");
+    }
+
+    #[test]
     fn migrations_are_numbered_without_gaps() {
         let mut versions: Vec<_> =
             super::migrations().get_migrations().iter().map(refinery::Migration::version).collect();
         versions.sort_unstable();
         assert!(versions.iter().zip(1..).all(|(found, expected)| i64::from(*found) == expected), "{versions:?}");
+        assert_eq!(versions.last(), Some(&super::MAX));
+        const { assert!(super::MIN <= super::MAX) };
     }
 }

@@ -51,6 +51,7 @@ impl TenantPool {
         })
     }
 
+    /// A pool is as old as its generation, which a migration counts up too: statements prepared before one go with it.
     /// An older generation never replaces a newer one; the same one does when its cluster has a new address.
     fn serves(&self, route: &Arc<Route>) -> bool {
         Arc::ptr_eq(&self.route, route)

@@ -1,5 +1,6 @@
 //! From a principal to a connection that can open nothing else.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use crate::control::jobs::{self, Kind};
 use crate::control::tenants::State;
 use crate::directory::{Directory, DirectoryError, Route};
 use crate::id::TenantId;
+use crate::schema;
 
 /// Why a tenant was not opened. Each has a name that the operator's guide explains.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +30,16 @@ pub enum Refused {
     /// It is still being made.
     #[error("tenant {0} is not ready yet")]
     NotReady(TenantId),
+    /// Its schema is older or newer than this process understands.
+    #[error("tenant {tenant} is at schema version {version}; this process serves {} to {}", serves.start(), serves.end())]
+    SchemaVersion {
+        /// Whose.
+        tenant: TenantId,
+        /// Where its migrations stand.
+        version: i32,
+        /// What this process serves.
+        serves: RangeInclusive<i32>,
+    },
     /// Where it lives could not be found out.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
@@ -45,12 +57,20 @@ pub enum Refused {
 pub struct Router {
     directory: Arc<Directory>,
     pools: Arc<Pools>,
+    serves: RangeInclusive<i32>,
 }
 
 impl Router {
     /// A router for one of `instances` processes, named `instance` in Postgres.
     pub fn new(directory: Arc<Directory>, instance: &str, instances: u32, limits: Limits) -> Self {
-        Self { directory, pools: Pools::new(instance, limits, Budgets::new(instances)) }
+        let pools = Pools::new(instance, limits, Budgets::new(instances));
+        Self { directory, pools, serves: schema::MIN..=schema::MAX }
+    }
+
+    /// The same, for schema versions up to one that is newer than this build's own.
+    #[must_use]
+    pub fn serving_up_to(self, newest: i32) -> Self {
+        Self { serves: schema::MIN..=newest.max(schema::MAX), ..self }
     }
 
     /// A connection to the principal's own tenant.
@@ -67,7 +87,7 @@ impl Router {
 
     /// How to reach a tenant that is being served, for that intent.
     pub async fn admit<I: Intent>(&self, tenant: TenantId) -> Result<Arc<Route>, Refused> {
-        admitted::<I>(tenant, self.directory.tenant(tenant).await?)
+        self.admitted::<I>(tenant, self.directory.tenant(tenant).await?)
     }
 
     /// Closes idle connections now and then, until the process ends.
@@ -96,7 +116,7 @@ impl Router {
         let Ok(fresh) = self.directory.tenant_after(seen).await else {
             return Err(Refused::Open { tenant: seen.placement.tenant, error: first });
         };
-        let fresh = admitted::<I>(seen.placement.tenant, fresh)?;
+        let fresh = self.admitted::<I>(seen.placement.tenant, fresh)?;
         let refused = match self.checkout(&fresh).await {
             Err(Refused::Open { error, .. }) => error,
             other => return other,
@@ -109,15 +129,19 @@ impl Router {
         }
         Err(Refused::Open { tenant: seen.placement.tenant, error: refused })
     }
-}
 
-fn admitted<I: Intent>(tenant: TenantId, route: Option<Arc<Route>>) -> Result<Arc<Route>, Refused> {
-    let route = route.ok_or(Refused::Unknown(tenant))?;
-    match route.placement.state {
-        State::ReadOnly if I::WRITES => Err(Refused::ReadOnly(tenant)),
-        State::Active | State::ReadOnly => Ok(route),
-        State::Suspended => Err(Refused::Suspended(tenant)),
-        State::Provisioning => Err(Refused::NotReady(tenant)),
-        State::Deleted | State::Erased => Err(Refused::Unknown(tenant)),
+    fn admitted<I: Intent>(&self, tenant: TenantId, route: Option<Arc<Route>>) -> Result<Arc<Route>, Refused> {
+        let route = route.ok_or(Refused::Unknown(tenant))?;
+        let version = route.placement.schema_version;
+        match route.placement.state {
+            State::Active | State::ReadOnly if !self.serves.contains(&version) => {
+                Err(Refused::SchemaVersion { tenant, version, serves: self.serves.clone() })
+            }
+            State::ReadOnly if I::WRITES => Err(Refused::ReadOnly(tenant)),
+            State::Active | State::ReadOnly => Ok(route),
+            State::Suspended => Err(Refused::Suspended(tenant)),
+            State::Provisioning => Err(Refused::NotReady(tenant)),
+            State::Deleted | State::Erased => Err(Refused::Unknown(tenant)),
+        }
     }
 }

@@ -10,6 +10,7 @@ mod compile_fail;
 mod crash;
 mod embedded;
 mod failures;
+mod fleet;
 mod handover;
 mod isolation;
 mod jobs;

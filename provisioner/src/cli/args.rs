@@ -12,6 +12,7 @@ use strowger::phone::Number;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::migrate::Migrate;
 use crate::settings::Given;
 
 /// The operator's command line for Strowger.
@@ -81,6 +82,9 @@ pub(super) enum Command {
     /// Businesses
     #[command(subcommand)]
     Tenant(Tenant),
+    /// The fleet's schema versions
+    #[command(subcommand)]
+    Migrate(Migrate),
     /// Accounts at providers
     #[command(subcommand)]
     Account(Account),

@@ -19,7 +19,7 @@ use super::args::{
     Tenant, Token,
 };
 use super::output::{print, say};
-use super::{audit, local, progress};
+use super::{audit, local, migrate, progress};
 use crate::bootstrap::{self, ClusterSpec, Superuser};
 use crate::credentials::{self, Algorithm};
 use crate::embedded::{Attached, Durability, Embedded};
@@ -86,6 +86,7 @@ async fn command(cli: &Cli, with: Provisioner, control_url: &str) -> Result<()> 
     let with = with.reporting(progress::reporter(cli.no_wait));
     let result = match &cli.command {
         Command::Worker => return run_worker(with, control_url).await,
+        Command::Migrate(migrate) => return migrate::on_fleet(cli, with, migrate).await,
         Command::Cluster(cluster) => on_clusters(&with, cluster).await?,
         Command::Tenant(tenant) => on_tenants(&with, tenant).await?,
         Command::Account(account) => on_accounts(&with, account).await?,

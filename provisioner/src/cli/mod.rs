@@ -4,6 +4,7 @@ mod args;
 mod audit;
 mod commands;
 mod local;
+mod migrate;
 mod output;
 mod progress;
 mod running;

@@ -1,9 +1,13 @@
-//! A line that says how far a job is, on a terminal only; scripts and logs get none.
+//! A line that says how far a job or a run is, on a terminal only; scripts and logs get none.
+
+use std::io::IsTerminal as _;
+use std::sync::Arc;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use strowger::control::jobs::{Job, State};
 
 use super::output::say;
+use crate::fleet::{Step, Watch};
 
 /// Shows jobs as they go; one that is only written down is named, for `job wait`.
 pub(super) fn reporter(no_wait: bool) -> impl Fn(&Job) + Send + Sync {
@@ -24,4 +28,22 @@ pub(super) fn reporter(no_wait: bool) -> impl Fn(&Job) + Send + Sync {
             bar.finish_and_clear();
         }
     }
+}
+
+/// A bar if somebody looks on, else nothing. It goes when the run lets go of it.
+pub(super) fn watch() -> Watch {
+    if !std::io::stderr().is_terminal() {
+        return Arc::new(|_| ());
+    }
+    let bar = ProgressBar::no_length();
+    if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} tenants, {per_sec}, {eta} left{msg}") {
+        bar.set_style(style);
+    }
+    Arc::new(move |step: Step| {
+        bar.set_length(u64::try_from(step.of).unwrap_or_default());
+        bar.set_position(u64::try_from(step.over).unwrap_or_default());
+        if step.failed > 0 {
+            bar.set_message(format!(", {} failed", step.failed));
+        }
+    })
 }

@@ -6,7 +6,7 @@
 
 mod catalog;
 mod number;
-mod tapped;
+pub(crate) mod tapped;
 
 use std::sync::Arc;
 

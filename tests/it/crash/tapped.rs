@@ -14,13 +14,13 @@ use crate::support::{World, strowgerctl, world};
 ///
 /// Everywhere before a statement and everywhere in the middle of one. After a statement means before the next one, as far as
 /// Postgres can tell, so only the last one is waited for.
-pub(super) fn deaths(statements: usize, lane: Moment) -> impl Iterator<Item = (usize, Moment)> {
+pub(crate) fn deaths(statements: usize, lane: Moment) -> impl Iterator<Item = (usize, Moment)> {
     let last = (lane == Moment::Unsent).then_some((statements, Moment::Unanswered));
     (1..=statements).map(move |at| (at, lane)).chain(last)
 }
 
 /// Both halves of a sweep, side by side, each in a world of its own.
-pub(super) fn in_lanes<F: Future<Output = ()>>(situation: impl Fn(Arc<World>, Moment) -> F + Sync) {
+pub(crate) fn in_lanes<F: Future<Output = ()>>(situation: impl Fn(Arc<World>, Moment) -> F + Sync) {
     std::thread::scope(|scope| {
         for lane in [Moment::Unsent, Moment::UnderWay] {
             let situation = &situation;
@@ -30,13 +30,13 @@ pub(super) fn in_lanes<F: Future<Output = ()>>(situation: impl Fn(Arc<World>, Mo
 }
 
 /// `strowgerctl` in a world whose control database and clusters are reached through proxies.
-pub(super) struct Tapped {
+pub(crate) struct Tapped {
     tap: Tap,
     config: PathBuf,
 }
 
 impl Tapped {
-    pub(super) async fn new(world: &World) -> Self {
+    pub(crate) async fn new(world: &World) -> Self {
         let tap = Tap::default();
         world.tap_clusters(&tap).await;
         let real: tokio_postgres::Config = world.urls.provisioner.parse().unwrap();
@@ -48,7 +48,7 @@ impl Tapped {
         Self { tap, config }
     }
 
-    pub(super) fn spawn(&self, args: &[&str]) -> Child {
+    pub(crate) fn spawn(&self, args: &[&str]) -> Child {
         let mut command = Command::new(strowgerctl());
         command.arg("--config").arg(&self.config).args(["--output", "json"]).args(args);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
@@ -56,7 +56,7 @@ impl Tapped {
     }
 
     /// Runs a command to its end, which must be a good one: its result, and how many statements it sent.
-    pub(super) async fn run(&self, args: &[&str]) -> (Value, usize) {
+    pub(crate) async fn run(&self, args: &[&str]) -> (Value, usize) {
         self.tap.arm(None);
         let ended = self.spawn(args).wait_with_output().await.unwrap();
         assert!(ended.status.success(), "{args:?}: {}", String::from_utf8_lossy(&ended.stderr));
@@ -73,7 +73,7 @@ impl Tapped {
     }
 
     /// Runs a command and kills it at one statement, which it must reach.
-    pub(super) async fn kill(&self, at: usize, moment: Moment, args: &[&str]) {
+    pub(crate) async fn kill(&self, at: usize, moment: Moment, args: &[&str]) {
         self.tap.arm(Some((at, moment)));
         let mut child = self.spawn(args);
         tokio::select! {

@@ -1,7 +1,7 @@
 //! What breaks below a tenant has a name above, harms no neighbour, and is over when its cause is, without a restart.
 
 mod overload;
-mod ward;
+pub(crate) mod ward;
 
 use std::process::Stdio;
 

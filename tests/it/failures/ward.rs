@@ -18,7 +18,7 @@ use crate::support::{Server, World};
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Waits until `condition` is true.
-pub(super) async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     let waiting = async {
         while !condition().await {
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -29,28 +29,28 @@ pub(super) async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) 
 
 /// What a request came to.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(crate) enum Answer {
     /// 200 with the tenant's own memory and nothing else.
     Own,
     /// A refusal by its name.
     Refused(u16, String),
 }
 
-pub(super) fn refused(code: &str) -> Answer {
+pub(crate) fn refused(code: &str) -> Answer {
     Answer::Refused(503, code.to_owned())
 }
 
 /// One tenant.
-pub(super) struct Ward {
-    pub(super) tenant: Tenant,
+pub(crate) struct Ward {
+    pub(crate) tenant: Tenant,
     word: String,
     token: String,
     /// A superuser in its database.
-    pub(super) db: Client,
+    pub(crate) db: Client,
 }
 
 impl Ward {
-    pub(super) async fn new(w: &World, name: &str, isolation: Isolation) -> Self {
+    pub(crate) async fn new(w: &World, name: &str, isolation: Isolation) -> Self {
         let tenant = w.tenant(name, isolation).await;
         let token = w.token(tenant.id, &[Scope::ReadMemories]).await;
         let word = format!("only {name} knows");
@@ -61,23 +61,23 @@ impl Ward {
     }
 
     /// A statement by a superuser. `SCHEMA` and `LOGIN` stand for the tenant's.
-    pub(super) async fn run(&self, sql: &str) {
+    pub(crate) async fn run(&self, sql: &str) {
         let sql = sql.replace("SCHEMA", &self.tenant.schema).replace("LOGIN", &self.tenant.login_role);
         self.db.batch_execute(&sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
     }
 
     /// Ends its sessions: servers have to connect anew.
-    pub(super) async fn end_sessions(&self) {
+    pub(crate) async fn end_sessions(&self) {
         self.run("select pg_terminate_backend(pid, 5000) from pg_stat_activity where usename = 'LOGIN'").await;
     }
 
     /// Its sessions that wait for a lock.
-    pub(super) async fn waiting(&self) -> i64 {
+    pub(crate) async fn waiting(&self) -> i64 {
         self.count("and wait_event_type = 'Lock'").await
     }
 
     /// Its sessions.
-    pub(super) async fn sessions(&self) -> i64 {
+    pub(crate) async fn sessions(&self) -> i64 {
         self.count("").await
     }
 
@@ -86,23 +86,23 @@ impl Ward {
         self.db.query_one(&sql, &[&self.tenant.login_role]).await.unwrap().get(0)
     }
 
-    pub(super) fn request(&self, server: &Server) -> RequestBuilder {
+    pub(crate) fn request(&self, server: &Server) -> RequestBuilder {
         server.get("/v1/memories").bearer_auth(&self.token)
     }
 
-    pub(super) async fn ask(&self, server: &Server) -> Answer {
+    pub(crate) async fn ask(&self, server: &Server) -> Answer {
         let asked = self.request(server).send().await.unwrap();
         read(asked, &self.word).await
     }
 
     /// Asks without waiting for the answer.
-    pub(super) fn start_asking(&self, server: &Server) -> JoinHandle<Answer> {
+    pub(crate) fn start_asking(&self, server: &Server) -> JoinHandle<Answer> {
         let (request, word) = (self.request(server), self.word.clone());
         tokio::spawn(async move { read(request.send().await.unwrap(), &word).await })
     }
 
     /// Waits for this answer; until then only others with a name may come.
-    pub(super) async fn comes_to(&self, server: &Server, expected: &Answer, what: &str) {
+    pub(crate) async fn comes_to(&self, server: &Server, expected: &Answer, what: &str) {
         let mut last = Answer::Own;
         until(&format!("{what}: {expected:?}"), async || {
             last = self.ask(server).await;
@@ -112,7 +112,7 @@ impl Ward {
     }
 
     /// A client that asks again and again, and is to be given `Own` each time, or, if it is `patient`, a named refusal.
-    pub(super) fn constant_client(&self, server: &Server, patient: bool) -> Constant {
+    pub(crate) fn constant_client(&self, server: &Server, patient: bool) -> Constant {
         let (request, word) = (self.request(server), self.word.clone());
         let stop = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&stop);
@@ -131,14 +131,14 @@ impl Ward {
     }
 }
 
-pub(super) struct Constant {
+pub(crate) struct Constant {
     stop: Arc<AtomicBool>,
     running: JoinHandle<usize>,
 }
 
 impl Constant {
     /// How often it was served. Panics if it ever was not.
-    pub(super) async fn stop(self) -> usize {
+    pub(crate) async fn stop(self) -> usize {
         self.stop.store(true, Ordering::SeqCst);
         let served = self.running.await.unwrap();
         assert!(served > 0);
@@ -161,7 +161,7 @@ async fn read(response: Response, word: &str) -> Answer {
 }
 
 /// A lock on a tenant's memories: whoever reads them waits, and holds a connection.
-pub(super) async fn hold(w: &World, ward: &Ward) -> tokio_postgres::Client {
+pub(crate) async fn hold(w: &World, ward: &Ward) -> tokio_postgres::Client {
     let db = w.superuser(&ward.tenant.cluster, &ward.tenant.database).await;
     let sql = format!("begin; lock table {}.memories in access exclusive mode", ward.tenant.schema);
     db.batch_execute(&sql).await.unwrap();

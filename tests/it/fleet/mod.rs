@@ -1,0 +1,7 @@
+//! A whole fleet is brought to a newer schema version, and servers admit only the versions that they understand.
+
+mod crashes;
+mod gate;
+mod rehearsal;
+mod runs;
+mod truth;
