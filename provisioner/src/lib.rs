@@ -11,6 +11,8 @@ mod steps;
 mod operations;
 mod reconcile;
 pub mod bootstrap;
+pub mod placement;
+pub mod clusters;
 pub mod tenants;
 pub mod numbers;
 pub mod credentials;

@@ -5,6 +5,8 @@ mod support;
 
 mod architecture;
 mod canaries;
+mod catalogs;
+mod clusters;
 mod compile_fail;
 mod crash;
 mod embedded;

@@ -1,6 +1,7 @@
 //! The command line: words into operations, results into lines or JSON.
 
 mod args;
+mod clusters;
 mod commands;
 mod local;
 mod output;
