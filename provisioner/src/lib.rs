@@ -17,6 +17,7 @@ pub mod tenants;
 pub mod numbers;
 pub mod credentials;
 pub mod jobs;
+pub mod declared;
 pub mod worker;
 pub mod settings;
 pub mod embedded;

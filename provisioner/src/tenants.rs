@@ -38,11 +38,7 @@ pub struct NewTenant<'a> {
 
 /// Creates a tenant, or finishes creating it, or finds that it is there as asked: the same result each time.
 pub async fn create(with: &Provisioner, new: &NewTenant<'_>) -> Result<Tenant> {
-    if new.name.trim().is_empty() || new.name.chars().count() > 200 || new.name.chars().any(char::is_control) {
-        return Err(Error::Conflict(
-            "a tenant's name has 1 to 200 characters, none of them a control character".into(),
-        ));
-    }
+    check_name(new.name)?;
     let (id, job) = match tenants::find(&with.control, new.name).await? {
         Some(found) => (as_asked(with, found, new).await?.id, None),
         None => match reserve(with, new).await {
@@ -65,6 +61,16 @@ pub async fn create(with: &Provisioner, new: &NewTenant<'_>) -> Result<Tenant> {
         (State::Active | State::Suspended, _) => return Ok(tenant),
     }
     get(with, id).await
+}
+
+/// Whether a tenant can have that name.
+pub(crate) fn check_name(name: &str) -> Result<()> {
+    if name.trim().is_empty() || name.chars().count() > 200 || name.chars().any(char::is_control) {
+        return Err(Error::Conflict(
+            "a tenant's name has 1 to 200 characters, none of them a control character".into(),
+        ));
+    }
+    Ok(())
 }
 
 /// A tenant of that name is the one meant only if it is what was asked for.

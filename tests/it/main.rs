@@ -9,6 +9,7 @@ mod catalogs;
 mod clusters;
 mod compile_fail;
 mod crash;
+mod declared;
 mod embedded;
 mod failures;
 mod handover;

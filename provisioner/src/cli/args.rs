@@ -93,12 +93,32 @@ pub(super) enum Command {
     /// Keys that sign service tokens
     #[command(subcommand)]
     Key(Key),
+    /// Make tenants, accounts, secrets and numbers what a TOML file says; see ops/apply.toml
+    Apply(Apply),
+    /// Print what there is in the format of `apply`; secrets as environment variables to fill
+    Export,
     /// What the provisioner is doing, has done, and could not do
     #[command(subcommand)]
     Job(Job),
     /// Who did what
     #[command(subcommand)]
     Audit(Audit),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Apply {
+    /// The file; - reads standard input
+    #[arg(short = 'f', long = "file")]
+    pub(super) file: PathBuf,
+    /// Only show the plan
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Also release numbers and forget accounts that the file does not name. Tenants and secrets stay in any case
+    #[arg(long)]
+    pub(super) prune: bool,
+    /// Do not ask
+    #[arg(long)]
+    pub(super) yes: bool,
 }
 
 #[derive(Debug, Args)]

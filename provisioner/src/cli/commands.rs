@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use super::args::{self, Account, Audit, Cli, Command, Job, Key, KeyAlgorithm, NumberCommand, Secret, Tenant, Token};
 use super::output::{print, say};
-use super::{clusters, local, progress};
+use super::{clusters, declared, local, progress};
 use crate::bootstrap::{self, Superuser};
 use crate::credentials::{self, Algorithm};
 use crate::embedded::{Attached, Durability, Embedded};
@@ -92,6 +92,8 @@ async fn command(cli: &Cli, with: Provisioner, control_url: &str) -> Result<()> 
             return show(args::Output::Text, &credentials::mint(&with, *tenant, &scope.0, *ttl).await?.into());
         }
         Command::Key(key) => on_keys(&with, key).await?,
+        Command::Apply(args) => return declared::apply(&with, args, cli.output).await,
+        Command::Export => return declared::export(&with).await,
         Command::Job(job) => on_jobs(&with, job).await?,
         Command::Audit(Audit::List { tenant, limit }) => json!(audit::list(with.control(), *tenant, *limit).await?),
         Command::Demo(_) | Command::Up(_) | Command::Postgres { .. } | Command::Init { .. } => Value::Null,

@@ -3,6 +3,7 @@
 mod args;
 mod clusters;
 mod commands;
+mod declared;
 mod local;
 mod output;
 mod progress;
