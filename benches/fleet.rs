@@ -35,7 +35,14 @@ fn main() {
         for n in 0..many.max(present) {
             let name = format!("Tenant {n}");
             let region = "US".parse().unwrap();
-            let new = NewTenant { name: &name, id: None, isolation: Isolation::Schema, cluster: None, region };
+            let new = NewTenant {
+                name: &name,
+                id: None,
+                isolation: Isolation::Schema,
+                cluster: None,
+                cluster_region: None,
+                region,
+            };
             all.push(tenants::create(&with, &new).await.unwrap());
         }
         println!("{} tenants made in {:?}", all.len(), start.elapsed());

@@ -76,7 +76,14 @@ impl Bench {
         let start = Instant::now();
         for n in 0..BATCH {
             let name = format!("{round} {n}");
-            let new = NewTenant { name: &name, id: None, isolation, cluster: None, region: "US".parse().unwrap() };
+            let new = NewTenant {
+                name: &name,
+                id: None,
+                isolation,
+                cluster: None,
+                cluster_region: None,
+                region: "US".parse().unwrap(),
+            };
             tenants::create(&self.with, &new).await.unwrap();
         }
         start.elapsed() / u32::try_from(BATCH).unwrap()

@@ -64,6 +64,7 @@ impl Bench {
                 id: None,
                 isolation: Isolation::Schema,
                 cluster: None,
+                cluster_region: None,
                 region: "US".parse().unwrap(),
             };
             let tenant = tenants::create(&with, &new).await.unwrap().id;

@@ -25,7 +25,7 @@ async fn provision(settings: &Settings, name: &str) -> Result<String, Box<dyn Er
     let (server_ring, admin_ring) = settings.rings()?;
     let with = Provisioner::open(&settings.control_url, server_ring, admin_ring, Actor::operator("example")).await?;
     let region = "US".parse()?;
-    let new = NewTenant { name, id: None, isolation: Isolation::Schema, cluster: None, region };
+    let new = NewTenant { name, id: None, isolation: Isolation::Schema, cluster: None, cluster_region: None, region };
     let tenant = tenants::create(&with, &new).await?;
     Ok(credentials::mint(&with, tenant.id, &[Scope::ReadMemories, Scope::WriteMemories], 3600).await?)
 }

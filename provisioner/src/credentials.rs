@@ -59,6 +59,16 @@ pub async fn set_platform(with: &Provisioner, name: &str, value: &str) -> Result
 
 /// Sets a secret by name.
 pub async fn set_secret(with: &Provisioner, owner: Option<TenantId>, name: &str, value: &Secret) -> Result<()> {
+    check_secret_name(name)?;
+    let scope = existing(with, owner).await?;
+    let sealed = with.data_key(scope, Ring::Server).await?.seal::<NamedSecret>(name, value.expose());
+    let mut change = with.control.change(&with.actor).await?;
+    secrets::put(&mut change, scope, name, &sealed).await?;
+    Ok(change.commit().await?)
+}
+
+/// Whether a secret can have that name.
+pub(crate) fn check_secret_name(name: &str) -> Result<()> {
     let shaped = name.starts_with(|c: char| c.is_ascii_lowercase())
         && name.len() <= 63
         && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_.-".contains(&b));
@@ -67,11 +77,15 @@ pub async fn set_secret(with: &Provisioner, owner: Option<TenantId>, name: &str,
             "a secret's name is up to 63 of a-z, 0-9, _, ., - and starts with a letter".into(),
         ));
     }
-    let scope = existing(with, owner).await?;
-    let sealed = with.data_key(scope, Ring::Server).await?.seal::<NamedSecret>(name, value.expose());
+    Ok(())
+}
+
+/// Forgets an account from which no number is taken any more.
+pub async fn remove_account(with: &Provisioner, id: &AccountSid) -> Result<()> {
     let mut change = with.control.change(&with.actor).await?;
-    secrets::put(&mut change, scope, name, &sealed).await?;
-    Ok(change.commit().await?)
+    accounts::remove(&mut change, id).await?;
+    change.commit().await?;
+    with.settle_all().await
 }
 
 async fn existing(with: &Provisioner, owner: Option<TenantId>) -> Result<Scope> {

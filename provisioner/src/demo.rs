@@ -132,6 +132,7 @@ async fn provision(with: &Provisioner, file: &File) -> Result<(Tenant, Secret)> 
         id: None,
         isolation: file.isolation.parse()?,
         cluster: None,
+        cluster_region: None,
         region: file.region.parse()?,
     };
     let tenant = tenants::create(with, &new).await?;

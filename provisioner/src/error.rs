@@ -14,6 +14,9 @@ pub enum Error {
     /// A database or file that is needed cannot be reached now; trying again may help.
     #[error("{0}")]
     Unavailable(String),
+    /// What was asked for is done as far as it goes, and the rest is the operator's.
+    #[error("{0}")]
+    Unfinished(String),
     /// Postgres refused a statement.
     #[error("{doing}: {message} (SQLSTATE {sqlstate})")]
     Postgres {
@@ -61,11 +64,13 @@ pub enum Error {
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
-    /// 3: ask for something else or change the state first. 4: try again later. 1: everything else.
+    /// 3: ask for something else or change the state first. 4: try again later. 5: done, and something is left to do.
+    /// 1: everything else.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Conflict(_) | Self::Control(ControlError::Conflict(_)) => 3,
             Self::Unavailable(_) | Self::Control(ControlError::Unreachable(_)) => 4,
+            Self::Unfinished(_) => 5,
             _ => 1,
         }
     }

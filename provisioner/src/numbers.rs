@@ -58,26 +58,37 @@ async fn begin(with: &Provisioner, number: &Number, account: &AccountSid, to: Op
     with.settle().await
 }
 
-/// The wanted account, the tenant's only one, or the platform's only one.
 async fn choose_account(with: &Provisioner, tenant: TenantId, wanted: Option<&AccountSid>) -> Result<AccountSid> {
-    let all = accounts::list(&with.control).await?;
+    let all: Vec<(AccountSid, Option<TenantId>)> = accounts::list(&with.control)
+        .await?
+        .into_iter()
+        .map(|account| Ok((account.id.parse()?, account.tenant)))
+        .collect::<Result<_>>()?;
+    choose(&all, &tenant, wanted).cloned()
+}
+
+/// The wanted account, the tenant's only one, or the platform's only one. Each account comes with its owner.
+pub(crate) fn choose<'a, Owner: PartialEq>(
+    all: &'a [(AccountSid, Option<Owner>)],
+    tenant: &Owner,
+    wanted: Option<&AccountSid>,
+) -> Result<&'a AccountSid> {
     if let Some(wanted) = wanted {
-        let found = all.iter().find(|account| account.id == wanted.as_str());
-        return match found {
+        return match all.iter().find(|(id, _)| id == wanted) {
             None => {
                 Err(Error::Conflict(format!("account {wanted} is not known: add it with `strowgerctl account add`")))
             }
-            Some(account) if account.tenant.is_some_and(|owner| owner != tenant) => {
+            Some((_, owner)) if owner.as_ref().is_some_and(|owner| owner != tenant) => {
                 Err(Error::Conflict(format!("account {wanted} belongs to another tenant")))
             }
-            Some(_) => Ok(wanted.clone()),
+            Some((id, _)) => Ok(id),
         };
     }
     let owned_by =
-        |owner: Option<TenantId>| all.iter().filter(move |account| account.tenant == owner).collect::<Vec<_>>();
+        |owner: Option<&Owner>| all.iter().filter(|(_, of)| of.as_ref() == owner).map(|(id, _)| id).collect::<Vec<_>>();
     match (owned_by(Some(tenant)).as_slice(), owned_by(None).as_slice()) {
-        ([own], _) => Ok(own.id.parse()?),
-        ([], [platform]) => Ok(platform.id.parse()?),
+        ([own], _) => Ok(own),
+        ([], [platform]) => Ok(platform),
         ([], []) => Err(Error::Conflict(
             "there is no account to take the number from: add one with `strowgerctl account add`".into(),
         )),

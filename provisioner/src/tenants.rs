@@ -5,6 +5,7 @@
 
 use serde_json::json;
 use strowger::clock::Clock;
+use strowger::control::Change;
 use strowger::control::clusters::{self, Cluster, Isolation};
 use strowger::control::jobs::{self, Begin, Job, Kind, Subject};
 use strowger::control::keys::{self, Ring};
@@ -18,6 +19,7 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::Provisioner;
 use crate::error::{Error, Result};
+use crate::placement::{self, Candidate, Wanted};
 use crate::reconcile::{self, hold};
 use crate::steps;
 
@@ -29,8 +31,10 @@ pub struct NewTenant<'a> {
     pub id: Option<TenantId>,
     /// Schema or database.
     pub isolation: Isolation,
-    /// A cluster by name; else the first that fits.
+    /// A cluster by name; else the one with the most room.
     pub cluster: Option<&'a str>,
+    /// Only a cluster with this region label.
+    pub cluster_region: Option<&'a str>,
     /// Default region of its callers' numbers.
     pub region: Region,
 }
@@ -39,11 +43,11 @@ pub struct NewTenant<'a> {
 pub async fn create(with: &Provisioner, new: &NewTenant<'_>) -> Result<Tenant> {
     check_name(new.name)?;
     let (id, job) = match tenants::find(&with.control, new.name).await? {
-        Some(found) => (as_asked(found, new)?.id, None),
+        Some(found) => (as_asked(with, found, new).await?.id, None),
         None => match reserve(with, new).await {
             // Somebody else may have reserved it just now: another command, or the last words of a killed one.
             Err(Error::Conflict(text)) => match tenants::find(&with.control, new.name).await? {
-                Some(found) => (as_asked(found, new)?.id, None),
+                Some(found) => (as_asked(with, found, new).await?.id, None),
                 None => return Err(Error::Conflict(text)),
             },
             reserved => reserved.map(|(id, job)| (id, Some(job)))?,
@@ -62,15 +66,6 @@ pub async fn create(with: &Provisioner, new: &NewTenant<'_>) -> Result<Tenant> {
     get(with, id).await
 }
 
-fn check_name(name: &str) -> Result<()> {
-    if name.trim().is_empty() || name.chars().count() > 200 || name.chars().any(char::is_control) {
-        return Err(Error::Conflict(
-            "a tenant's name has 1 to 200 characters, none of them a control character".into(),
-        ));
-    }
-    Ok(())
-}
-
 /// Gives a tenant another name. Nothing else knows its name, so nothing else changes.
 pub async fn rename(with: &Provisioner, id: TenantId, name: &str) -> Result<Tenant> {
     check_name(name)?;
@@ -83,12 +78,27 @@ pub async fn rename(with: &Provisioner, id: TenantId, name: &str) -> Result<Tena
     get(with, id).await
 }
 
+/// Whether a tenant can have that name.
+pub(crate) fn check_name(name: &str) -> Result<()> {
+    if name.trim().is_empty() || name.chars().count() > 200 || name.chars().any(char::is_control) {
+        return Err(Error::Conflict(
+            "a tenant's name has 1 to 200 characters, none of them a control character".into(),
+        ));
+    }
+    Ok(())
+}
+
 /// A tenant of that name is the one meant only if it is what was asked for.
-fn as_asked(found: Tenant, new: &NewTenant<'_>) -> Result<Tenant> {
+async fn as_asked(with: &Provisioner, found: Tenant, new: &NewTenant<'_>) -> Result<Tenant> {
+    let label = match new.cluster_region {
+        Some(_) => steps::cluster_of(with, &found).await?.region,
+        None => String::new(),
+    };
     let differs = [
         (new.id.is_some_and(|id| id != found.id), "id", found.id.to_string()),
         (new.isolation != found.isolation, "isolation", found.isolation.as_str().to_owned()),
         (new.cluster.is_some_and(|name| name != found.cluster), "cluster", found.cluster.clone()),
+        (new.cluster_region.is_some_and(|region| region != label), "cluster region", label),
         (new.region != found.region, "region", found.region.to_string()),
     ];
     match differs.into_iter().find(|(differs, ..)| *differs) {
@@ -102,10 +112,10 @@ fn as_asked(found: Tenant, new: &NewTenant<'_>) -> Result<Tenant> {
 
 /// Writes down, in one transaction, everything that the steps need: a crash after it leaves a job that can be finished.
 async fn reserve(with: &Provisioner, new: &NewTenant<'_>) -> Result<(TenantId, Job)> {
-    let cluster = choose_cluster(with, new).await?;
     let prefix = &with.installation.prefix;
     let mut change = with.control.change(&with.actor).await?;
     let id = tenants::reserve(&mut change, new.id, new.name, new.region).await?;
+    let cluster = choose_cluster(&mut change, new).await?;
     let (key, wrapped) = with.server_ring.new_data_key(Scope::Tenant(id), 1);
     keys::create(&mut change, Scope::Tenant(id), Ring::Server, &wrapped).await?;
     let login = prefix.tenant(id, "a");
@@ -127,16 +137,11 @@ async fn reserve(with: &Provisioner, new: &NewTenant<'_>) -> Result<(TenantId, J
     Ok((id, job))
 }
 
-async fn choose_cluster(with: &Provisioner, new: &NewTenant<'_>) -> Result<Cluster> {
-    let kind = new.isolation.cluster_kind();
-    let fits = |cluster: &Cluster| cluster.kind == kind && new.cluster.is_none_or(|name| name == cluster.name);
-    let found = clusters::list(&with.control).await?.into_iter().find(fits);
-    found.ok_or_else(|| {
-        let wanted = new.cluster.map_or_else(String::new, |name| format!(" named {name}"));
-        Error::Conflict(format!(
-            "there is no {kind} cluster{wanted}: see `strowgerctl cluster list`, add one with `cluster add`"
-        ))
-    })
+/// Chosen within the change that has taken an id, when no other creation can choose.
+async fn choose_cluster(change: &mut Change, new: &NewTenant<'_>) -> Result<Candidate> {
+    let all: Vec<Candidate> = clusters::candidates(change).await?.into_iter().map(Candidate::of).collect();
+    let wanted = Wanted { isolation: new.isolation, cluster: new.cluster, region: new.cluster_region };
+    placement::choose(&all, &wanted).cloned().map_err(Error::Conflict)
 }
 
 /// Why a tenant's state is changed, and until when.

@@ -106,3 +106,20 @@ pub async fn put(
         .record("account.put", owner.tenant(), serde_json::json!({ "provider": "twilio", "account": id.as_str() }))
         .await
 }
+
+/// Forgets an account and the numbers released from it. One that a number still names is refused.
+pub async fn remove(change: &mut Change, id: &AccountSid) -> Result<(), ControlError> {
+    let sql = "delete from numbers where provider = 'twilio' and account_id = $1 and state = 'released'";
+    sqlx::query(sql).bind(id.as_str()).execute(change.conn()).await?;
+    let sql = "delete from accounts a where a.provider = 'twilio' and a.external_id = $1 and not exists
+               (select from numbers n where n.provider = a.provider and n.account_id = a.external_id)
+               returning a.tenant_id";
+    let row = sqlx::query(sql).bind(id.as_str()).fetch_optional(change.conn()).await?;
+    let row = row.ok_or_else(|| {
+        ControlError::Conflict(format!(
+            "account {id} is not known, or numbers are taken from it: see `strowgerctl number list`"
+        ))
+    })?;
+    let detail = serde_json::json!({ "provider": "twilio", "account": id.as_str() });
+    change.record("account.remove", owner(&row)?, detail).await
+}

@@ -8,13 +8,18 @@ use crate::id::Prefix;
 use crate::vault::{LoginPassword, Sealed};
 
 /// A cluster's key in the control database.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
 pub struct ClusterId(pub(crate) i32);
 
 impl ClusterId {
     /// The number itself, for sorting and SQL parameters.
     pub fn get(self) -> i32 {
         self.0
+    }
+
+    /// As read from its column.
+    pub fn from_stored(id: i32) -> Self {
+        Self(id)
     }
 }
 
@@ -94,6 +99,39 @@ pub struct Address {
     pub tls: Tls,
 }
 
+/// Whether a cluster takes new tenants. Those it has are served whatever it says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Admission {
+    /// It does.
+    Open,
+    /// It does not.
+    Cordoned,
+    /// It does not, and those that live there are to be moved away.
+    Draining,
+}
+
+impl Admission {
+    /// As stored.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Cordoned => "cordoned",
+            Self::Draining => "draining",
+        }
+    }
+}
+
+impl std::str::FromStr for Admission {
+    type Err = ControlError;
+    fn from_str(s: &str) -> Result<Self, ControlError> {
+        [Self::Open, Self::Cordoned, Self::Draining]
+            .into_iter()
+            .find(|admission| admission.as_str() == s)
+            .ok_or_else(|| ControlError::Unknown(format!("admission {s}")))
+    }
+}
+
 /// One Postgres server.
 #[derive(Clone)]
 pub struct Cluster {
@@ -109,6 +147,8 @@ pub struct Cluster {
     pub address: Address,
     /// What all instances together may hold open here.
     pub connection_budget: u32,
+    /// Whether it takes new tenants.
+    pub admission: Admission,
 }
 
 impl Cluster {
@@ -118,7 +158,7 @@ impl Cluster {
     }
 }
 
-const COLUMNS: &str = "id, name, kind, region, host, port, tls, tls_ca, connection_budget";
+const COLUMNS: &str = "id, name, kind, region, host, port, tls, tls_ca, connection_budget, admission";
 
 fn from_row(row: &PgRow) -> Result<Cluster, ControlError> {
     Ok(Cluster {
@@ -128,6 +168,7 @@ fn from_row(row: &PgRow) -> Result<Cluster, ControlError> {
         region: row.try_get("region")?,
         address: address(row)?,
         connection_budget: u32::try_from(row.try_get::<i32, _>("connection_budget")?).unwrap_or(1),
+        admission: row.try_get::<String, _>("admission")?.parse()?,
     })
 }
 
@@ -150,6 +191,86 @@ pub async fn list(control: &Control) -> Result<Vec<Cluster>, ControlError> {
 pub async fn get(control: &Control, id: ClusterId) -> Result<Option<Cluster>, ControlError> {
     let sql = sqlx::AssertSqlSafe(format!("select {COLUMNS} from clusters where id = $1"));
     sqlx::query(sql).bind(id.0).fetch_optional(control.pool()).await?.as_ref().map(from_row).transpose()
+}
+
+/// How many tenants a cluster holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Occupancy {
+    /// Those that may hold connections: all but the deleted ones.
+    pub served: u32,
+    /// All whose data is there, deleted ones too.
+    pub kept: u32,
+}
+
+const WITH_OCCUPANCY: &str =
+    "select clusters.*, count(t.id) filter (where t.state <> 'deleted') as served, count(t.id) as kept
+     from clusters left join placements p on p.cluster_id = clusters.id
+         left join tenants t on t.id = p.tenant_id and t.state <> 'erased'
+     group by clusters.id order by clusters.id";
+
+fn occupied(row: &PgRow) -> Result<(Cluster, Occupancy), ControlError> {
+    let count =
+        |column| -> Result<u32, ControlError> { Ok(u32::try_from(row.try_get::<i64, _>(column)?).unwrap_or(u32::MAX)) };
+    Ok((from_row(row)?, Occupancy { served: count("served")?, kept: count("kept")? }))
+}
+
+/// All clusters, oldest first, with what they hold.
+pub async fn occupancy(control: &Control) -> Result<Vec<(Cluster, Occupancy)>, ControlError> {
+    sqlx::query(WITH_OCCUPANCY).fetch_all(control.pool()).await?.iter().map(occupied).collect()
+}
+
+/// The same within a change, where a new tenant is about to be placed.
+///
+/// After [`super::tenants::reserve`], which lets in one at a time, it counts every placement made before. The rows stay as they
+/// are until the change ends: a cluster that is cordoned meanwhile waits for us.
+pub async fn candidates(change: &mut Change) -> Result<Vec<(Cluster, Occupancy)>, ControlError> {
+    sqlx::query("select from clusters order by id for share").execute(change.conn()).await?;
+    sqlx::query(WITH_OCCUPANCY).fetch_all(change.conn()).await?.iter().map(occupied).collect()
+}
+
+/// Opens a cluster to new tenants, or closes it.
+pub async fn set_admission(change: &mut Change, name: &str, admission: Admission) -> Result<(), ControlError> {
+    let done = sqlx::query("update clusters set admission = $2 where name = $1")
+        .bind(name)
+        .bind(admission.as_str())
+        .execute(change.conn())
+        .await?;
+    if done.rows_affected() == 0 {
+        return Err(ControlError::Conflict(unknown_cluster(name)));
+    }
+    let detail = serde_json::json!({ "cluster": name, "admission": admission.as_str() });
+    change.record("cluster.set_admission", None, detail).await
+}
+
+/// What to say of a name that no cluster has.
+pub fn unknown_cluster(name: &str) -> String {
+    format!("there is no cluster {name}: see `strowgerctl cluster list`")
+}
+
+/// Forgets a cluster and the credential for it. One where any tenant's data is left is refused, and stays as it was.
+pub async fn remove(change: &mut Change, name: &str) -> Result<(), ControlError> {
+    // Whoever places a tenant there has the row, or waits for it.
+    let row = sqlx::query("select id, host, port from clusters where name = $1 for update")
+        .bind(name)
+        .fetch_optional(change.conn())
+        .await?
+        .ok_or_else(|| ControlError::Conflict(unknown_cluster(name)))?;
+    let id: i32 = row.try_get(0)?;
+    let kept: i64 = sqlx::query_scalar("select count(*) from placements where cluster_id = $1")
+        .bind(id)
+        .fetch_one(change.conn())
+        .await?;
+    if kept > 0 {
+        return Err(ControlError::Conflict(format!(
+            "{kept} tenants that are not erased live on cluster {name}: see `strowgerctl tenant list`; deleted ones count until \
+             they are erased. `strowgerctl cluster drain {name}` keeps new ones away"
+        )));
+    }
+    for sql in ["delete from cluster_admins where cluster_id = $1", "delete from clusters where id = $1"] {
+        sqlx::query(sql).bind(id).execute(change.conn()).await?;
+    }
+    let (host, port): (String, i32) = (row.try_get(1)?, row.try_get(2)?);
+    change.record("cluster.remove", None, serde_json::json!({ "cluster": name, "host": host, "port": port })).await
 }
 
 /// A cluster to be registered.

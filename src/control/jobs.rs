@@ -486,6 +486,16 @@ pub async fn list(
     rows.iter().map(from_row).collect()
 }
 
+/// The subjects whose newest change of state or hand-over has not ended well: what control says of them may not be so yet.
+pub async fn unsettled(control: &Control) -> Result<Vec<Subject>, ControlError> {
+    let sql = "select subject from (select distinct on (subject) subject, state from jobs
+                   where kind in ('suspend', 'read-only', 'resume', 'hand-over') and not (state = 'queued' and not_before > now())
+                   order by subject, id desc) newest
+               where state not in ('done', 'cancelled')";
+    let all: Vec<String> = sqlx::query_scalar(sql).fetch_all(control.pool()).await?;
+    all.iter().map(|subject| subject.parse()).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::Subject;

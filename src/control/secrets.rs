@@ -1,6 +1,8 @@
 //! Secrets set by name, for a tenant or for the platform.
 
-use super::{Change, ControlError};
+use sqlx::Row as _;
+
+use super::{Change, Control, ControlError};
 use crate::id::TenantId;
 use crate::vault::{NamedSecret, Scope, Sealed};
 
@@ -20,4 +22,24 @@ pub async fn put(
         .execute(change.conn())
         .await?;
     change.record("secret.set", scope.tenant(), serde_json::json!({ "name": name })).await
+}
+
+/// The names of all secrets, each with its owner; `None` is the platform.
+pub async fn list(control: &Control) -> Result<Vec<(Option<TenantId>, String)>, ControlError> {
+    let rows = sqlx::query("select tenant_id, name from secrets order by tenant_id nulls first, name")
+        .fetch_all(control.pool())
+        .await?;
+    let owner = |id: Option<i32>| id.map(TenantId::try_from).transpose();
+    rows.iter().map(|row| Ok((owner(row.try_get(0)?)?, row.try_get(1)?))).collect()
+}
+
+/// One secret, sealed.
+pub async fn get(control: &Control, scope: Scope, name: &str) -> Result<Option<Sealed<NamedSecret>>, ControlError> {
+    let sql = "select sealed from secrets where tenant_id is not distinct from $1 and name = $2";
+    let sealed: Option<Vec<u8>> = sqlx::query_scalar(sql)
+        .bind(scope.tenant().map(TenantId::get))
+        .bind(name)
+        .fetch_optional(control.pool())
+        .await?;
+    Ok(sealed.map(Sealed::from_stored))
 }

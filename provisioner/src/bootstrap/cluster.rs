@@ -37,7 +37,12 @@ pub async fn add_cluster(with: &Provisioner, at: &Superuser, spec: &ClusterSpec<
     ensure_login(&super_db, &login, "", &password).await?;
     run(
         &super_db,
-        &format!("grant {admin} to {}; grant pg_signal_backend to {admin}", ident(&login), admin = ident(&admin)),
+        // The ages of other roles' transactions are hidden from who cannot read all statistics.
+        &format!(
+            "grant {admin} to {}; grant pg_signal_backend, pg_read_all_stats to {admin}",
+            ident(&login),
+            admin = ident(&admin)
+        ),
     )
     .await?;
     shut_out_public(&super_db, Some(&admin)).await?;
@@ -96,20 +101,22 @@ async fn prepare_shared(with: &Provisioner, cluster: &Cluster) -> Result<()> {
     db.run(&format!("alter database {} with allow_connections true", ident(&database))).await
 }
 
-/// Settings without which callers' words could reach a server log, and the cluster that must stay apart.
+/// Settings without which callers' words could reach a server log, and a few others that we count on.
+pub(crate) const SETTINGS: [(&str, &str); 7] = [
+    ("log_error_verbosity", "terse"),
+    ("log_min_error_statement", "panic"),
+    ("log_statement", "none"),
+    ("log_min_duration_statement", "-1"),
+    ("log_min_duration_sample", "-1"),
+    ("password_encryption", "scram-sha-256"),
+    // A prepared transaction outlives its session and the worker's limit on the age of tenants' transactions.
+    ("max_prepared_transactions", "0"),
+];
+
+/// A server with other settings, or with a database that is open to everybody, or with the control database, is refused.
 async fn refuse_unfit(db: &Client, prefix: &Prefix) -> Result<()> {
-    const NEEDED: [(&str, &str); 7] = [
-        ("log_error_verbosity", "terse"),
-        ("log_min_error_statement", "panic"),
-        ("log_statement", "none"),
-        ("log_min_duration_statement", "-1"),
-        ("log_min_duration_sample", "-1"),
-        ("password_encryption", "scram-sha-256"),
-        // A prepared transaction outlives its session and the worker's limit on the age of tenants' transactions.
-        ("max_prepared_transactions", "0"),
-    ];
     let mut unfit = Vec::new();
-    for (name, needed) in NEEDED {
+    for (name, needed) in SETTINGS {
         let found = row(db, "select setting from pg_settings where name = $1", name).await?;
         if found.is_none_or(|row| row.get::<_, String>(0) != needed) {
             unfit.push(format!("  alter system set {name} = '{needed}';"));

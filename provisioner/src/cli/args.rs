@@ -44,7 +44,8 @@ pub struct Cli {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed; 2 not a command; 3 refused, nothing was changed: ask for something else or \
-                          change the state first; 4 a database does not answer: run the same command again later.\n\
+                          change the state first; 4 a database does not answer: run the same command again later; 5 done, and \
+                          something is left for you to do: the message says what.\n\
                           Every command can be run again after it was interrupted, with the same result.";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -103,12 +104,32 @@ pub(super) enum Command {
     /// What holds for every tenant
     #[command(subcommand)]
     Platform(Platform),
+    /// Make tenants, accounts, secrets and numbers what a TOML file says; see ops/apply.toml
+    Apply(Apply),
+    /// Print what there is in the format of `apply`; secrets as environment variables to fill
+    Export,
     /// What the provisioner is doing, has done, and could not do
     #[command(subcommand)]
     Job(Job),
     /// Who did what
     #[command(subcommand)]
     Audit(Audit),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Apply {
+    /// The file; - reads standard input
+    #[arg(short = 'f', long = "file")]
+    pub(super) file: PathBuf,
+    /// Only show the plan
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Also release numbers and forget accounts that the file does not name. Tenants and secrets stay in any case
+    #[arg(long)]
+    pub(super) prune: bool,
+    /// Do not ask
+    #[arg(long)]
+    pub(super) yes: bool,
 }
 
 #[derive(Debug, Args)]
@@ -158,6 +179,7 @@ pub(super) enum Cluster {
         name: String,
         #[arg(long, value_enum)]
         kind: ClusterKind,
+        /// A label of your own, for `tenant create --cluster-region`
         #[arg(long, default_value = "")]
         region: String,
         /// Connections that all server processes together may hold open there
@@ -169,6 +191,19 @@ pub(super) enum Cluster {
     },
     /// All clusters
     List,
+    /// Keep new tenants away from a cluster; those it has are served as before
+    Cordon {
+        name: String,
+        /// Let new tenants in again, after a drain too
+        #[arg(long)]
+        undo: bool,
+    },
+    /// Keep new tenants away, and say how many have to be moved; exit code 5 while there are any. Moves nothing yet
+    Drain { name: String },
+    /// Forget a cluster where no tenant's data is left; the server itself is not touched
+    Remove { name: String },
+    /// Ask a cluster, or all of them, how they are
+    Status { name: Option<String> },
 }
 
 #[derive(Debug, Subcommand)]
@@ -183,9 +218,12 @@ pub(super) enum Tenant {
         /// An id of your own, for imports
         #[arg(long)]
         id: Option<TenantId>,
-        /// A cluster by name
+        /// A cluster by name [default: the one with the most room]
         #[arg(long)]
         cluster: Option<String>,
+        /// Only a cluster that was added with this region label
+        #[arg(long)]
+        cluster_region: Option<String>,
         /// How its callers write local numbers
         #[arg(long, default_value = "US")]
         region: Region,

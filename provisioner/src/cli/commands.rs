@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use strowger::control::clusters::{self, Isolation, Tls};
+use strowger::control::clusters::Isolation;
 use strowger::control::numbers::{self, Assignment};
 use strowger::control::tokens::LegacyFor;
 use strowger::control::{Actor, Control, accounts, installation, jobs as rows_of_jobs, tenants as rows, tokens};
@@ -15,12 +15,11 @@ use strowger::vault::{MasterRing, Secret as Bytes};
 use zeroize::Zeroizing;
 
 use super::args::{
-    self, Account, Audit, Cli, Cluster, ClusterKind, Command, Job, Key, KeyAlgorithm, NumberCommand, Platform, Secret,
-    Tenant, Token,
+    self, Account, Audit, Cli, Command, Job, Key, KeyAlgorithm, NumberCommand, Platform, Secret, Tenant, Token,
 };
 use super::output::{print, say};
-use super::{audit, local, migrate, progress};
-use crate::bootstrap::{self, ClusterSpec, Superuser};
+use super::{audit, clusters, declared, local, migrate, progress};
+use crate::bootstrap::{self, Superuser};
 use crate::credentials::{self, Algorithm};
 use crate::embedded::{Attached, Durability, Embedded};
 use crate::error::{Error, Result};
@@ -87,7 +86,7 @@ async fn command(cli: &Cli, with: Provisioner, control_url: &str) -> Result<()> 
     let result = match &cli.command {
         Command::Worker => return run_worker(with, control_url).await,
         Command::Migrate(migrate) => return migrate::on_fleet(cli, with, migrate).await,
-        Command::Cluster(cluster) => on_clusters(&with, cluster).await?,
+        Command::Cluster(cluster) => return clusters::run(&with, cluster, cli.output).await,
         Command::Tenant(tenant) => on_tenants(&with, tenant).await?,
         Command::Account(account) => on_accounts(&with, account).await?,
         Command::Number(number) => on_numbers(&with, number).await?,
@@ -105,6 +104,8 @@ async fn command(cli: &Cli, with: Provisioner, control_url: &str) -> Result<()> 
             credentials::set_platform(&with, name, value).await?;
             json!(installation::settings(with.control()).await?)
         }
+        Command::Apply(args) => return declared::apply(&with, args, cli.output).await,
+        Command::Export => return declared::export(&with).await,
         Command::Job(job) => on_jobs(&with, job).await?,
         Command::Audit(command) => match audit::run(&with, command, cli.output).await? {
             Some(result) => result,
@@ -115,33 +116,14 @@ async fn command(cli: &Cli, with: Provisioner, control_url: &str) -> Result<()> 
     show(cli.output, &result)
 }
 
-async fn on_clusters(with: &Provisioner, command: &Cluster) -> Result<Value> {
-    if let Cluster::Add { name, kind, region, budget, ca } = command {
-        let mut at = superuser_from_stdin()?;
-        if let Some(path) = ca {
-            let pem = std::fs::read_to_string(path).map_err(Error::io(format!("read {}", path.display())))?;
-            at.address.tls = Tls::VerifyFull(Some(pem));
-        }
-        let holds = if *kind == ClusterKind::Shared { Isolation::Schema } else { Isolation::Database };
-        bootstrap::add_cluster(with, &at, &ClusterSpec { name, holds, region, connection_budget: *budget }).await?;
-    }
-    let all = clusters::list(with.control()).await?;
-    let shown = |c: &clusters::Cluster| {
-        let Tls::Disable = c.address.tls else {
-            return json!({ "name": c.name, "kind": c.kind, "region": c.region, "host": c.address.host, "port": c.address.port, "tls": "verify-full", "budget": c.connection_budget });
-        };
-        json!({ "name": c.name, "kind": c.kind, "region": c.region, "host": c.address.host, "port": c.address.port, "tls": "disable", "budget": c.connection_budget })
-    };
-    Ok(all.iter().map(shown).collect())
-}
-
 async fn on_tenants(with: &Provisioner, command: &Tenant) -> Result<Value> {
     Ok(json!(match command {
         Tenant::List => return Ok(json!(rows::list(with.control()).await?)),
         Tenant::Connection { id } => return Ok(tenants::connection(with, *id).await?.into()),
-        Tenant::Create { name, isolation, id, cluster, region } => {
+        Tenant::Create { name, isolation, id, cluster, cluster_region, region } => {
             let isolation = if *isolation == args::Isolation::Schema { Isolation::Schema } else { Isolation::Database };
-            let new = NewTenant { name, id: *id, isolation, cluster: cluster.as_deref(), region: *region };
+            let (cluster, cluster_region) = (cluster.as_deref(), cluster_region.as_deref());
+            let new = NewTenant { name, id: *id, isolation, cluster, cluster_region, region: *region };
             tenants::create(with, &new).await?
         }
         Tenant::Show { id } => tenants::get(with, *id).await?,
@@ -285,7 +267,7 @@ fn from_stdin(what: &str) -> Result<Bytes> {
     Ok(Bytes::new(text.as_bytes().to_vec()))
 }
 
-fn superuser_from_stdin() -> Result<Superuser> {
+pub(super) fn superuser_from_stdin() -> Result<Superuser> {
     let url = from_stdin("the superuser's URL")?;
     Superuser::from_url(url.expose_str().unwrap_or_default())
 }

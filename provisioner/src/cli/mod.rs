@@ -2,7 +2,9 @@
 
 mod args;
 mod audit;
+mod clusters;
 mod commands;
+mod declared;
 mod local;
 mod migrate;
 mod output;

@@ -5,6 +5,7 @@
 //! always sends the same number.
 
 mod catalog;
+mod declared;
 mod number;
 pub(crate) mod tapped;
 

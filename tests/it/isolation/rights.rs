@@ -117,6 +117,7 @@ fn the_admin_is_in_no_owner_role_and_a_login_only_in_its_own_groups() {
         }
         let expected = |tenant: String, shared: bool| {
             let mut all = BTreeSet::from(["admin has admin_a".to_owned(), "pg_signal_backend has admin".to_owned()]);
+            all.insert("pg_read_all_stats has admin".to_owned());
             for turn in ["a", "b"] {
                 all.insert(format!("t{tenant}_rw has t{tenant}_{turn}"));
                 if shared {

@@ -116,7 +116,8 @@ impl World {
 
     /// A new active tenant.
     pub(crate) async fn tenant(&self, name: &str, isolation: Isolation) -> Tenant {
-        let new = NewTenant { name, id: None, isolation, cluster: None, region: "US".parse().unwrap() };
+        let new =
+            NewTenant { name, id: None, isolation, cluster: None, cluster_region: None, region: "US".parse().unwrap() };
         tenants::create(&self.with, &new).await.unwrap()
     }
 

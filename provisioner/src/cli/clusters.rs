@@ -1,0 +1,70 @@
+//! `strowgerctl cluster …`.
+
+use serde_json::{Value, json};
+use strowger::control::clusters::{self, Isolation, Tls};
+
+use super::args::{Cluster, ClusterKind, Output};
+use super::commands::{show, superuser_from_stdin};
+use super::output::say;
+use crate::Provisioner;
+use crate::bootstrap::{self, ClusterSpec};
+use crate::clusters as operations;
+use crate::error::{Error, Result};
+
+pub(super) async fn run(with: &Provisioner, command: &Cluster, output: Output) -> Result<()> {
+    match command {
+        Cluster::Add { name, kind, region, budget, ca } => {
+            let mut at = superuser_from_stdin()?;
+            if let Some(path) = ca {
+                let pem = std::fs::read_to_string(path).map_err(Error::io(format!("read {}", path.display())))?;
+                at.address.tls = Tls::VerifyFull(Some(pem));
+            }
+            let holds = if *kind == ClusterKind::Shared { Isolation::Schema } else { Isolation::Database };
+            bootstrap::add_cluster(with, &at, &ClusterSpec { name, holds, region, connection_budget: *budget }).await?;
+            show(output, &list(with).await?)
+        }
+        Cluster::List => show(output, &list(with).await?),
+        Cluster::Cordon { name, undo } => {
+            operations::cordon(with, name, *undo).await?;
+            show(output, &list(with).await?)
+        }
+        Cluster::Drain { name } => drain(with, name, output).await,
+        Cluster::Remove { name } => {
+            let left = operations::remove(with, name).await?;
+            show(output, &json!({ "removed": name, "left_on_the_server": left }))?;
+            say(
+                "the server itself was not touched; as superuser there, these statements, in this order, leave nothing of ours",
+            );
+            Ok(())
+        }
+        Cluster::Status { name: None } => show(output, &json!(operations::status(with, None).await?)),
+        Cluster::Status { name } => {
+            operations::status(with, name.as_deref()).await?.iter().try_for_each(|one| show(output, &json!(one)))
+        }
+    }
+}
+
+/// The result, and an exit code of its own while there is something left to move.
+async fn drain(with: &Provisioner, name: &str, output: Output) -> Result<()> {
+    let tenants = operations::drain(with, name).await?;
+    show(output, &json!({ "cluster": name, "admission": "draining", "tenants_to_move": tenants }))?;
+    if tenants == 0 {
+        say(&format!("nobody lives there: `strowgerctl cluster remove {name}` forgets it"));
+        return Ok(());
+    }
+    Err(Error::Unfinished(format!(
+        "cluster {name} takes no new tenants, and {tenants} still live there. Moving them is not built yet: erase them, or go on with \
+         `strowgerctl cluster cordon {name} --undo`"
+    )))
+}
+
+async fn list(with: &Provisioner) -> Result<Value> {
+    let shown = |c: &clusters::Cluster| {
+        let (tls, _) = c.address.tls.to_columns();
+        json!({
+            "name": c.name, "kind": c.kind, "region": c.region, "host": c.address.host, "port": c.address.port, "tls": tls,
+            "budget": c.connection_budget, "admission": c.admission,
+        })
+    };
+    Ok(clusters::list(with.control()).await?.iter().map(shown).collect())
+}

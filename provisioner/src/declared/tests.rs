@@ -1,0 +1,387 @@
+//! The pure parts: the format, the comparison, and that an export and a plan carried out leave nothing to do.
+
+use proptest::prelude::*;
+use strowger::control::clusters::{Admission, ClusterId, Isolation, Occupancy};
+use strowger::control::tenants::State;
+use strowger::vault::Secret;
+
+use super::file::{self, Desired, Source, Wish};
+use super::plan::{self, Change, Plan};
+use super::state::{AccountNow, Actual, Held, NumberNow, SecretNow, TenantNow};
+use super::{export, same};
+use crate::placement::Candidate;
+
+fn secret(text: &str) -> Secret {
+    Secret::new(text.as_bytes().to_vec())
+}
+
+/// The variable's name is its value; names that begin with UNSET are not set.
+fn value_of(source: &Source) -> Result<Option<Secret>, String> {
+    match source {
+        Source::Env(from) if from.env.starts_with("UNSET") => Ok(None),
+        Source::Env(from) => Ok(Some(secret(&from.env))),
+        Source::File(_) => Err("the secret's file cannot be read".to_owned()),
+    }
+}
+
+fn read(text: &str) -> Result<Desired, Vec<String>> {
+    file::resolve(text, file::parse(text).map_err(|problem| vec![problem])?, &value_of)
+}
+
+fn nothing() -> Actual {
+    let cluster = |id: i32, name: &str, kind: &str, region: &str| Candidate {
+        id: ClusterId::from_stored(id),
+        name: name.to_owned(),
+        kind: kind.to_owned(),
+        region: region.to_owned(),
+        admission: Admission::Open,
+        connection_budget: 100,
+        occupancy: Occupancy::default(),
+    };
+    let clusters = vec![cluster(1, "shared", "shared", "eu"), cluster(2, "dedicated", "dedicated", "")];
+    Actual { tenants: vec![], clusters, accounts: vec![], secrets: vec![], numbers: vec![] }
+}
+
+/// For proptest's reports: a secret has no words of its own.
+impl std::fmt::Debug for Actual {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", export::write(self))
+    }
+}
+
+/// Plans and carries out.
+fn bring(actual: &mut Actual, desired: &Desired) {
+    let plan = plan::plan(desired, actual, false).unwrap();
+    carry_out(actual, &plan);
+}
+
+/// What the operations would make of it.
+fn carry_out(actual: &mut Actual, plan: &Plan<'_>) {
+    for change in &plan.changes {
+        match change {
+            Change::CreateTenant(wanted) => {
+                actual.tenants.retain(|tenant| tenant.name != wanted.name);
+                let next = actual.tenants.iter().map(|tenant| tenant.id.get()).max().unwrap_or(0) + 1;
+                let fits = |c: &&Candidate| {
+                    c.kind == wanted.isolation.cluster_kind()
+                        && wanted.cluster.as_ref().is_none_or(|name| *name == c.name)
+                };
+                actual.tenants.push(TenantNow {
+                    id: wanted.id.unwrap_or_else(|| next.try_into().unwrap()),
+                    name: wanted.name.clone(),
+                    region: wanted.region,
+                    state: State::Active,
+                    reason: String::new(),
+                    isolation: wanted.isolation,
+                    cluster: actual.clusters.iter().find(fits).unwrap().name.clone(),
+                    unsettled: false,
+                });
+            }
+            Change::SetState(wanted, state) => {
+                let tenant = actual.tenants.iter_mut().find(|tenant| tenant.name == wanted.name).unwrap();
+                tenant.state = *state;
+                tenant.reason = wanted.reason.clone().unwrap_or_default();
+                tenant.unsettled = false;
+            }
+            Change::PutAccount { wanted, owner, .. } => {
+                assert!(owner.as_ref().is_none_or(|name| actual.tenant(name).is_some()), "its owner is there");
+                actual.accounts.retain(|account| account.id != wanted.id);
+                let token = wanted.token.as_ref().map(|token| Secret::new(token.expose().to_vec()));
+                actual.accounts.push(AccountNow { id: wanted.id.clone(), owner: owner.clone(), token });
+            }
+            Change::SetSecret { wanted, owner, .. } => {
+                actual.secrets.retain(|secret| (&secret.name, &secret.owner) != (&wanted.name, owner));
+                let value = wanted.value.as_ref().map(|value| Secret::new(value.expose().to_vec()));
+                actual.secrets.push(SecretNow { name: wanted.name.clone(), owner: owner.clone(), value });
+            }
+            Change::AssignNumber { number, account, to, .. } => {
+                assert!(actual.tenant(to).is_some(), "the tenant is there");
+                assert!(actual.accounts.iter().any(|known| known.id == *account), "the account is there");
+                actual.numbers.retain(|now| now.number != *number);
+                let held = Held::By(to.clone());
+                actual.numbers.push(NumberNow { number: number.clone(), account: account.clone(), held });
+            }
+            Change::ReleaseNumber { number, .. } => {
+                actual.numbers.iter_mut().find(|now| now.number == *number).unwrap().held = Held::Released;
+            }
+            Change::RemoveAccount(id) => {
+                let named = |now: &NumberNow| now.account == *id && now.held != Held::Released;
+                assert!(!actual.numbers.iter().any(named), "no number is taken from it");
+                actual.numbers.retain(|now| now.account != *id);
+                actual.accounts.retain(|account| account.id != *id);
+            }
+        }
+    }
+}
+
+fn lines(plan: &Plan<'_>) -> Vec<String> {
+    plan.changes.iter().map(ToString::to_string).collect()
+}
+
+const FILE: &str = r#"
+[[number]]
+value = "+18005550101"
+tenant = "One"
+
+[[account]]
+provider = "twilio"
+id = "AC00000000000000000000000000000001"
+token = { env = "TOKEN" }
+
+[[tenant]]
+name = "One"
+isolation = "schema"
+region = "US"
+state = "suspended"
+reason = "unpaid"
+
+[[secret]]
+name = "model_key"
+tenant = "One"
+value = { env = "KEY" }
+"#;
+
+#[test]
+fn changes_come_in_the_order_in_which_they_can_be_made() {
+    let mut actual = nothing();
+    let desired = read(FILE).unwrap();
+    let plan = plan::plan(&desired, &actual, false).unwrap();
+    assert_eq!(
+        lines(&plan),
+        [
+            "+ tenant \"One\" (schema)",
+            "~ tenant \"One\": suspended",
+            "+ account AC00000000000000000000000000000001 of the platform",
+            "+ secret model_key of \"One\"",
+            "+ number +18005550101: \"One\" under AC00000000000000000000000000000001",
+        ]
+    );
+    carry_out(&mut actual, &plan);
+    assert!(plan::plan(&desired, &actual, true).unwrap().changes.is_empty());
+
+    let moved = FILE.replace("One", "Two").replace("\"TOKEN\"", "\"OTHER\"");
+    let desired = read(&moved).unwrap();
+    let plan = plan::plan(&desired, &actual, false).unwrap();
+    assert!(
+        lines(&plan)
+            .contains(&"~ account AC00000000000000000000000000000001 of the platform: another token".to_owned())
+    );
+    assert!(lines(&plan).last().unwrap().ends_with("(was \"One\")"), "{:?}", lines(&plan));
+}
+
+#[test]
+fn what_the_file_does_not_name_is_left_alone_unless_pruned() {
+    let mut actual = nothing();
+    let all = read(FILE).unwrap();
+    bring(&mut actual, &all);
+    let empty = read("").unwrap();
+    assert!(plan::plan(&empty, &actual, false).unwrap().changes.is_empty());
+    let pruned = plan::plan(&empty, &actual, true).unwrap();
+    let expected = ["- number +18005550101 (was \"One\")", "- account AC00000000000000000000000000000001"];
+    assert_eq!(lines(&pruned), expected, "no tenant and no secret");
+    assert!(pruned.changes.iter().all(Change::takes_away));
+    carry_out(&mut actual, &pruned);
+    assert!(plan::plan(&empty, &actual, true).unwrap().changes.is_empty());
+}
+
+#[test]
+fn a_secret_that_is_not_at_hand_is_kept_if_there_is_one() {
+    let mut actual = nothing();
+    let unset = FILE.replace("\"TOKEN\"", "\"UNSET_TOKEN\"").replace("\"KEY\"", "\"UNSET_KEY\"");
+    let unset = read(&unset).unwrap();
+    let problems = plan::plan(&unset, &actual, false).map(|_| ()).unwrap_err();
+    assert_eq!(problems.len(), 2, "{problems:?}");
+    assert!(problems[0].starts_with("line 6: ") && problems[1].starts_with("line 18: "), "{problems:?}");
+    let set = read(FILE).unwrap();
+    bring(&mut actual, &set);
+    let plan = plan::plan(&unset, &actual, false).unwrap();
+    assert_eq!((plan.changes.len(), plan.kept.len()), (0, 2));
+}
+
+/// Control says suspended before Postgres shuts the tenant out: a suspension that was killed in between is not done.
+#[test]
+fn what_a_job_has_not_ended_is_planned_again() {
+    let mut actual = nothing();
+    let desired = read(FILE).unwrap();
+    bring(&mut actual, &desired);
+    actual.tenants[0].unsettled = true;
+    actual.numbers[0].held = Held::Moving { to: Some("One".to_owned()) };
+    let plan = plan::plan(&desired, &actual, false).unwrap();
+    assert_eq!(plan.changes.len(), 2, "{:?}", lines(&plan));
+    carry_out(&mut actual, &plan);
+    assert!(plan::plan(&desired, &actual, false).unwrap().changes.is_empty());
+}
+
+/// What would be refused half-way is refused before anything is done, and no secret is said back.
+#[test]
+fn mistakes_are_found_first_each_with_its_line() {
+    let mut actual = nothing();
+    let desired = read(FILE).unwrap();
+    bring(&mut actual, &desired);
+    for (from, to, says) in [
+        ("isolation = \"schema\"", "isolation = \"database\"", "line 11: tenant \"One\" has isolation schema"),
+        ("region = \"US\"", "region = \"KE\"", "has region US"),
+        ("region = \"US\"", "region = \"US\"\ncluster = \"far\"", "has cluster shared"),
+        ("region = \"US\"", "region = \"US\"\ncluster-region = \"us\"", "has cluster region \"eu\""),
+        ("region = \"US\"", "region = \"US\"\nid = 7", "has id 1"),
+        ("name = \"One\"", "name = \"Else\"\nid = 1", "tenant 1 is \"One\", and apply does not rename"),
+        (
+            "value = \"+18005550101\"\ntenant = \"One\"",
+            "value = \"+18005550101\"\ntenant = 9",
+            "line 2: there is no tenant 9",
+        ),
+        (
+            "token =",
+            "tenant = \"One\"\ntoken =",
+            "line 6: account AC00000000000000000000000000000001 belongs to the platform",
+        ),
+        (
+            "tenant = \"One\"\n\n",
+            "tenant = \"One\"\naccount = \"AC00000000000000000000000000000009\"\n\n",
+            "is not known",
+        ),
+        (
+            "[[tenant]]",
+            "[[tenant]]\nname = \"Far\"\nisolation = \"schema\"\nregion = \"US\"\ncluster = \"far\"\n[[tenant]]",
+            "named far",
+        ),
+        ("{ env = \"KEY\" }", "\"hunter2\"", "line 21: a secret is not written into the file"),
+        ("{ env = \"KEY\" }", "17", "a secret is not written into the file"),
+        ("{ env = \"KEY\" }", "{ file = \"hunter2\" }", "line 18: the secret's file cannot be read"),
+        ("{ env = \"KEY\" }", "{ evn = \"hunter2\" }", "a secret is not written into the file"),
+        ("isolation", "islation", "line 13: unknown field `islation`"),
+        ("name = \"One\"", "name = \"\"", "a tenant's name has"),
+        ("name = \"model_key\"", "name = \"Model\"", "a secret's name is"),
+        (
+            "[[number]]",
+            "[[number]]\nvalue = \"+18005550101\"\ntenant = \"One\"\n[[number]]",
+            "stands in the file before",
+        ),
+        ("+18005550101", "18005550101", "line 3: not a phone number"),
+    ] {
+        let text = FILE.replacen(from, to, 1);
+        assert_ne!(text, FILE, "{from}");
+        let problems = match read(&text) {
+            Ok(desired) => plan::plan(&desired, &actual, false).map(|plan| lines(&plan)).unwrap_err(),
+            Err(problems) => problems,
+        };
+        let all = problems.join("\n");
+        assert!(all.contains(says) && all.starts_with("line ") && !all.contains("hunter2"), "{says}: {all}");
+    }
+}
+
+fn state() -> impl Strategy<Value = State> {
+    prop_oneof![Just(State::Active), Just(State::ReadOnly), Just(State::Suspended), Just(State::Deleted)]
+}
+
+/// Any installation: odd names, odd reasons, owners and numbers anywhere.
+fn installation() -> impl Strategy<Value = Actual> {
+    let tenants = proptest::collection::btree_map("\\PC{0,11}[a-z]", (state(), any::<String>(), any::<bool>()), 1..5);
+    let owners = proptest::collection::vec(proptest::option::of(0..5_usize), 4);
+    let names = proptest::collection::vec("[a-c][a-c_.-]{0,2}", 4);
+    (tenants, owners, names, proptest::collection::vec((0..5_usize, 0..3_u8), 4)).prop_map(
+        |(tenants, owners, names, numbers)| {
+            let mut actual = nothing();
+            for (id, (name, (state, reason, shared))) in (1..).zip(tenants) {
+                let isolation = if shared { Isolation::Schema } else { Isolation::Database };
+                actual.tenants.push(TenantNow {
+                    id: i32::try_into(id).unwrap(),
+                    name,
+                    region: "US".parse().unwrap(),
+                    state,
+                    reason,
+                    isolation,
+                    cluster: isolation.cluster_kind().to_owned(),
+                    unsettled: false,
+                });
+            }
+            let name = |at: usize| actual.tenants[at % actual.tenants.len()].name.clone();
+            let mut accounts = Vec::new();
+            let mut secrets: Vec<SecretNow> = Vec::new();
+            for (n, (owner, secret_name)) in owners.into_iter().zip(names).enumerate() {
+                let owner = owner.map(name);
+                let id = format!("AC{n:032}").parse().unwrap();
+                accounts.push(AccountNow { id, owner: owner.clone(), token: Some(secret("t")) });
+                if !secrets.iter().any(|known| (&known.name, &known.owner) == (&secret_name, &owner)) {
+                    secrets.push(SecretNow { name: secret_name, owner, value: Some(secret("v")) });
+                }
+            }
+            let mut held = Vec::new();
+            for (n, (tenant, kind)) in numbers.into_iter().enumerate() {
+                let fits = |account: &&AccountNow| account.owner.as_ref().is_none_or(|owner| *owner == name(tenant));
+                let Some(account) = accounts.iter().find(fits) else { continue };
+                let state = if kind == 0 { Held::Released } else { Held::By(name(tenant)) };
+                let number = format!("+1800555010{n}").parse().unwrap();
+                held.push(NumberNow { number, account: account.id.clone(), held: state });
+            }
+            (actual.accounts, actual.secrets, actual.numbers) = (accounts, secrets, held);
+            actual
+        },
+    )
+}
+
+proptest! {
+    /// An export says what is: applied where it came from it changes nothing, whether its variables are set or not.
+    #[test]
+    fn an_export_applied_changes_nothing(mut actual in installation()) {
+        let text = export::write(&actual);
+        let parsed = || file::parse(&text).unwrap_or_else(|problem| panic!("{problem}\n{text}"));
+        let unset = file::resolve(&text, parsed(), &|_| Ok(None)).unwrap();
+        let plan = plan::plan(&unset, &actual, false).unwrap_or_else(|problems| panic!("{problems:?}\n{text}"));
+        prop_assert_eq!(lines(&plan), Vec::<String>::new());
+
+        for account in &mut actual.accounts {
+            account.token = None;
+        }
+        let set = read(&text).unwrap();
+        let first = plan::plan(&set, &actual, false).unwrap();
+        carry_out(&mut actual, &first);
+        prop_assert!(plan::plan(&set, &actual, false).unwrap().changes.is_empty());
+    }
+
+    /// Applied to an empty installation, an export makes all that was exported, and applied again nothing.
+    #[test]
+    fn an_export_makes_the_same_again(actual in installation(), prune in any::<bool>()) {
+        let set = read(&export::write(&actual)).unwrap();
+        let mut other = nothing();
+        let first = plan::plan(&set, &other, prune).unwrap();
+        carry_out(&mut other, &first);
+        prop_assert_eq!(lines(&plan::plan(&set, &other, prune).unwrap()), Vec::<String>::new());
+        let live = |all: &Actual| -> Vec<(String, State, String)> {
+            let alive = all.tenants.iter().filter(|tenant| tenant.state != State::Deleted);
+            let reason = |t: &TenantNow| if t.state == State::Active { String::new() } else { t.reason.clone() };
+            alive.map(|tenant| (tenant.name.clone(), tenant.state, reason(tenant))).collect()
+        };
+        prop_assert_eq!(live(&other), live(&actual));
+    }
+
+    /// Whatever was there before: after one plan is carried out there is nothing left to plan.
+    #[test]
+    fn a_plan_carried_out_leaves_nothing_to_plan(before in installation(), wanted in installation(), prune in any::<bool>()) {
+        let mut before = before;
+        let wanted = read(&export::write(&wanted)).unwrap();
+        if let Ok(plan) = plan::plan(&wanted, &before, prune) {
+            carry_out(&mut before, &plan);
+            let again = plan::plan(&wanted, &before, prune).unwrap_or_else(|problems| panic!("{problems:?}"));
+            prop_assert_eq!(lines(&again), Vec::<String>::new());
+        }
+    }
+
+    #[test]
+    fn a_quoted_text_is_read_back(text in any::<String>()) {
+        let read: toml::Table = toml::from_str(&format!("x = {}", export::quoted(&text))).unwrap();
+        prop_assert_eq!(read["x"].as_str().unwrap(), text);
+    }
+
+    #[test]
+    fn secrets_are_the_same_only_if_they_are(a in any::<String>(), b in any::<String>()) {
+        prop_assert!(same(&secret(&a), &secret(&a)));
+        prop_assert_eq!(same(&secret(&a), &secret(&b)), a == b);
+    }
+}
+
+#[test]
+fn a_state_is_asked_for_in_the_file_s_words() {
+    let desired = read(FILE).unwrap();
+    assert_eq!(desired.tenants[0].it.state, Some(Wish::Suspended));
+}
