@@ -1,17 +1,19 @@
 //! The privileged half of Strowger: what creates roles, schemas and databases, and what holds the admin credentials.
 //!
 //! It depends on the `strowger` library and never the reverse; nothing that faces the internet links it. The binary,
-//! `strowgerctl`, is a thin command line over the operations here: [`tenants`], [`numbers`], [`credentials`], [`bootstrap`].
+//! `strowgerctl`, is a thin command line over the operations here: [`tenants`], [`erase`], [`numbers`], [`credentials`], [`bootstrap`].
 //! Long work stands in the control database as a job, so that a [`worker`] can finish what a killed command began.
 
 pub mod error;
 mod scram;
 mod admin_db;
+mod signing;
 mod steps;
 mod operations;
 mod reconcile;
 pub mod bootstrap;
 pub mod tenants;
+pub mod erase;
 pub mod numbers;
 pub mod credentials;
 pub mod jobs;

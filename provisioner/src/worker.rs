@@ -15,8 +15,8 @@ use tokio::sync::Notify;
 use crate::Provisioner;
 use crate::admin_db::AdminDb;
 use crate::error::Result;
-use crate::reconcile;
 use crate::steps::{self, MAINTENANCE_DATABASE};
+use crate::{erase, reconcile};
 
 /// How often due jobs are looked for when no news comes.
 const POLL: Duration = Duration::from_secs(2);
@@ -83,6 +83,9 @@ async fn look_around(with: &Provisioner) {
                 tracing::warn!(expired, "jobs were not done by their deadline: `strowgerctl job list --state failed`");
             }
             Err(error) => tracing::warn!(%error, "cannot look for jobs past their deadline"),
+        }
+        if let Err(error) = erase::end_expired(with).await {
+            tracing::warn!(%error, "cannot look for erasures whose last copy has expired");
         }
         look_over(with).await;
     }

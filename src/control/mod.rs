@@ -8,6 +8,7 @@ pub mod accounts;
 pub mod audit;
 pub mod changes;
 pub mod clusters;
+pub mod erasures;
 pub mod installation;
 pub mod jobs;
 pub mod keys;

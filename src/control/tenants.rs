@@ -17,8 +17,10 @@ pub enum State {
     Active,
     /// Blocked in Postgres itself; nothing is lost.
     Suspended,
-    /// Blocked for good and kept; only erasure destroys.
+    /// Blocked and kept until its grace has passed; only erasure destroys.
     Deleted,
+    /// Gone from everywhere that can be reached; physical copies made before may still hold it.
+    Erasing,
     /// Nothing is left of it anywhere but its id.
     Erased,
 }
@@ -31,20 +33,22 @@ impl State {
             Self::Active => "active",
             Self::Suspended => "suspended",
             Self::Deleted => "deleted",
+            Self::Erasing => "erasing",
             Self::Erased => "erased",
         }
     }
 
     /// Whether the step is one that exists. Staying is always allowed, so that a step can be run again.
     pub fn may_become(self, next: Self) -> bool {
-        use State::{Active, Deleted, Erased, Provisioning, Suspended};
+        use State::{Active, Deleted, Erased, Erasing, Provisioning, Suspended};
         self == next
             || matches!(
                 (self, next),
-                (Provisioning | Suspended, Active)
+                (Provisioning | Suspended | Deleted, Active)
                     | (Active, Suspended)
                     | (Provisioning | Active | Suspended, Deleted)
-                    | (Provisioning, Erased)
+                    | (Deleted, Erasing)
+                    | (Provisioning | Deleted | Erasing, Erased)
             )
     }
 }
@@ -52,7 +56,7 @@ impl State {
 impl std::str::FromStr for State {
     type Err = ControlError;
     fn from_str(s: &str) -> Result<Self, ControlError> {
-        [Self::Provisioning, Self::Active, Self::Suspended, Self::Deleted, Self::Erased]
+        [Self::Provisioning, Self::Active, Self::Suspended, Self::Deleted, Self::Erasing, Self::Erased]
             .into_iter()
             .find(|state| state.as_str() == s)
             .ok_or_else(|| ControlError::Unknown(format!("tenant state {s}")))
@@ -187,8 +191,10 @@ pub async fn transition(change: &mut Change, id: TenantId, next: State, reason: 
 }
 
 /// Leaves nothing of a tenant here but its id: no name, no placement, no keys. What it owned elsewhere is gone by now.
-pub async fn forget(change: &mut Change, id: TenantId, reason: &str) -> Result<(), ControlError> {
-    transition(change, id, State::Erased, reason).await?;
+///
+/// `as_what`: erased, or erasing while physical copies may hold it.
+pub async fn forget(change: &mut Change, id: TenantId, as_what: State, reason: &str) -> Result<(), ControlError> {
+    transition(change, id, as_what, reason).await?;
     for sql in [
         "delete from secrets where tenant_id = $1",
         "delete from data_keys where tenant_id = $1",
@@ -202,14 +208,25 @@ pub async fn forget(change: &mut Change, id: TenantId, reason: &str) -> Result<(
 
 #[cfg(test)]
 mod tests {
-    use super::State::{self, Active, Deleted, Erased, Provisioning, Suspended};
+    use super::State::{self, Active, Deleted, Erased, Erasing, Provisioning, Suspended};
 
     #[test]
     fn only_legal_transitions_are_made() {
-        let legal = [(Provisioning, Active), (Active, Suspended), (Suspended, Active), (Provisioning, Erased)];
-        for from in [Provisioning, Active, Suspended, Deleted, Erased] {
-            for to in [Provisioning, Active, Suspended, Deleted, Erased] {
-                let expected = from == to || legal.contains(&(from, to)) || (to == Deleted && from != Erased);
+        let all = [Provisioning, Active, Suspended, Deleted, Erasing, Erased];
+        let legal = [
+            (Provisioning, Active),
+            (Active, Suspended),
+            (Suspended, Active),
+            (Deleted, Active),
+            (Deleted, Erasing),
+            (Provisioning, Erased),
+            (Deleted, Erased),
+            (Erasing, Erased),
+        ];
+        for from in all {
+            for to in all {
+                let gone = matches!(from, Erasing | Erased);
+                let expected = from == to || legal.contains(&(from, to)) || (to == Deleted && !gone);
                 assert_eq!(from.may_become(to), expected, "{from:?} to {to:?}");
             }
             assert_eq!(from.as_str().parse::<State>().unwrap(), from);

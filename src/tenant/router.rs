@@ -114,6 +114,6 @@ fn admitted(tenant: TenantId, route: Option<Arc<Route>>) -> Result<Arc<Route>, R
         State::Active => Ok(route),
         State::Suspended => Err(Refused::Suspended(tenant)),
         State::Provisioning => Err(Refused::NotReady(tenant)),
-        State::Deleted | State::Erased => Err(Refused::Unknown(tenant)),
+        State::Deleted | State::Erasing | State::Erased => Err(Refused::Unknown(tenant)),
     }
 }

@@ -13,7 +13,9 @@ mod key;
 mod ring;
 mod secret;
 
-pub use key::{AuthToken, DataKey, JobApproval, LoginPassword, NamedSecret, Purpose, Scope, Sealed, SigningSecret};
+pub use key::{
+    AuthToken, DataKey, JobApproval, LoginPassword, NamedSecret, Purpose, ReceiptKey, Scope, Sealed, SigningSecret,
+};
 pub use ring::{MasterRing, RingError, WrappedKey};
 pub use secret::Secret;
 

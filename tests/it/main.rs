@@ -8,6 +8,7 @@ mod canaries;
 mod compile_fail;
 mod crash;
 mod embedded;
+mod erase;
 mod failures;
 mod handover;
 mod isolation;

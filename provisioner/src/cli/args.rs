@@ -158,6 +158,34 @@ pub(super) enum Cluster {
     },
     /// All clusters
     List,
+    /// Backups and WAL archives that you keep outside of Strowger: receipts of erasures name them
+    #[command(subcommand)]
+    Copies(Copies),
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Copies {
+    /// Say where copies are made and for how long; said again it replaces what was said
+    Add {
+        /// The cluster that they are of
+        #[arg(required_unless_present = "control_database")]
+        cluster: Option<String>,
+        /// They are of the control database
+        #[arg(long, conflicts_with = "cluster")]
+        control_database: bool,
+        #[arg(long, value_parser = ["backup", "wal-archive"])]
+        kind: String,
+        /// Where, in your words
+        #[arg(long = "where")]
+        location: String,
+        /// How long anything is kept there, as in 30d or 3650d
+        #[arg(long, value_parser = kept)]
+        kept: i64,
+    },
+    /// All copies
+    List,
+    /// Forget copies that are not made any more, when the last has expired
+    Remove { id: i32 },
 }
 
 #[derive(Debug, Subcommand)]
@@ -195,11 +223,40 @@ pub(super) enum Tenant {
         #[arg(long, default_value = "")]
         reason: String,
     },
-    /// Block a tenant for good and keep everything
+    /// Block a tenant and keep everything for a grace; then it is erased
     Delete {
         id: TenantId,
         #[arg(long, default_value = "")]
         reason: String,
+        /// How long it can be undeleted, as in 12h or 30d [default: 30d]
+        #[arg(long, value_parser = seconds)]
+        grace: Option<i64>,
+    },
+    /// Serve a deleted tenant again, while its grace lasts
+    Undelete {
+        id: TenantId,
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+    /// Leave nothing of a tenant but its id and a signed receipt; cannot be taken back
+    Erase {
+        id: TenantId,
+        /// Whatever state it is in, without a grace
+        #[arg(long, requires = "confirm")]
+        now: bool,
+        /// The id once more
+        #[arg(long)]
+        confirm: Option<TenantId>,
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+    /// Print the signed receipt of an erasure: a line of JSON, and a line with its Ed25519 signature
+    Receipt {
+        #[arg(required_unless_present = "key")]
+        id: Option<TenantId>,
+        /// Print the public key that receipts are checked with, in PEM
+        #[arg(long, conflicts_with = "id")]
+        key: bool,
     },
     /// Print the tenant login's libpq URL, for support; audited
     Connection { id: TenantId },
@@ -338,7 +395,16 @@ fn scopes(text: &str) -> Result<ScopeList, String> {
 }
 
 fn seconds(text: &str) -> Result<i64, String> {
-    let bad = || "a number and s, m, h or d, at most 365 days, as in 15m or 1h".to_owned();
+    span(text, 365)
+}
+
+fn kept(text: &str) -> Result<i64, String> {
+    span(text, 36_500)
+}
+
+/// Seconds of a span of time.
+fn span(text: &str, most_days: i64) -> Result<i64, String> {
+    let bad = || format!("a number and s, m, h or d, at most {most_days} days, as in 15m or 1h");
     let unit = match text.chars().last() {
         Some('s') => 1,
         Some('m') => 60,
@@ -347,5 +413,5 @@ fn seconds(text: &str) -> Result<i64, String> {
         _ => return Err(bad()),
     };
     let count: i64 = text[..text.len() - 1].parse().map_err(|_| bad())?;
-    count.checked_mul(unit).filter(|s| (1..=365 * 86400).contains(s)).ok_or_else(bad)
+    count.checked_mul(unit).filter(|s| (1..=most_days * 86400).contains(s)).ok_or_else(bad)
 }

@@ -18,14 +18,14 @@ use super::args::{
     Token,
 };
 use super::output::{print, say};
-use super::{local, progress};
+use super::{endings, local, progress};
 use crate::bootstrap::{self, ClusterSpec, Superuser};
 use crate::credentials::{self, Algorithm};
 use crate::embedded::{Attached, Durability, Embedded};
 use crate::error::{Error, Result};
 use crate::settings::{self, Settings};
 use crate::tenants::NewTenant;
-use crate::{Provisioner, jobs, numbers as number_operations, tenants, worker};
+use crate::{Provisioner, erase, jobs, numbers as number_operations, tenants, worker};
 
 /// Carries out what was typed.
 pub async fn run(cli: Cli) -> Result<()> {
@@ -82,6 +82,12 @@ async fn command(cli: &Cli, with: Provisioner, control_url: &str) -> Result<()> 
     let with = with.reporting(progress::reporter(cli.no_wait));
     let result = match &cli.command {
         Command::Worker => return run_worker(with, control_url).await,
+        Command::Cluster(Cluster::Copies(copies)) => endings::on_copies(&with, copies).await?,
+        // As it was signed, whatever --output says.
+        Command::Tenant(Tenant::Receipt { id, .. }) => return endings::receipt(&with, *id).await,
+        Command::Tenant(Tenant::Erase { id, now, confirm, reason }) => {
+            endings::erase(&with, *id, *now, *confirm, reason).await?
+        }
         Command::Cluster(cluster) => on_clusters(&with, cluster).await?,
         Command::Tenant(tenant) => on_tenants(&with, tenant).await?,
         Command::Account(account) => on_accounts(&with, account).await?,
@@ -134,7 +140,9 @@ async fn on_tenants(with: &Provisioner, command: &Tenant) -> Result<Value> {
         Tenant::Show { id } => tenants::get(with, *id).await?,
         Tenant::Suspend { id, reason } => tenants::suspend(with, *id, reason).await?,
         Tenant::Resume { id, reason } => tenants::resume(with, *id, reason).await?,
-        Tenant::Delete { id, reason } => tenants::delete(with, *id, reason).await?,
+        Tenant::Delete { id, reason, grace } => erase::delete(with, *id, reason, *grace).await?,
+        Tenant::Undelete { id, reason } => erase::undelete(with, *id, reason).await?,
+        Tenant::Erase { .. } | Tenant::Receipt { .. } => return Ok(Value::Null),
         Tenant::Repair { id } => {
             tenants::repair(with, *id).await?;
             tenants::get(with, *id).await?

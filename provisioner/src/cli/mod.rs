@@ -2,6 +2,7 @@
 
 mod args;
 mod commands;
+mod endings;
 mod local;
 mod output;
 mod progress;

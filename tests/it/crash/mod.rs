@@ -5,6 +5,7 @@
 //! always sends the same number.
 
 mod catalog;
+mod endings;
 mod number;
 mod tapped;
 
