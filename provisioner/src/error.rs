@@ -38,6 +38,9 @@ pub enum Error {
         /// Why.
         error: VaultError,
     },
+    /// The doctor found something.
+    #[error("{0}")]
+    Unsound(String),
     /// Ctrl-C or SIGTERM before it was done.
     #[error("interrupted; run it again to finish")]
     Interrupted,
@@ -55,11 +58,12 @@ pub enum Error {
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
-    /// 3: ask for something else or change the state first. 4: try again later. 1: everything else.
+    /// 3: ask for something else or change the state first. 4: try again later. 5: the doctor found something. 1: everything else.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Conflict(_) | Self::Control(ControlError::Conflict(_)) => 3,
             Self::Unavailable(_) | Self::Control(ControlError::Unreachable(_)) => 4,
+            Self::Unsound(_) => 5,
             _ => 1,
         }
     }

@@ -17,6 +17,7 @@ pub mod erase;
 pub mod numbers;
 pub mod credentials;
 pub mod jobs;
+pub mod doctor;
 pub mod worker;
 pub mod settings;
 pub mod embedded;

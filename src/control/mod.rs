@@ -15,6 +15,7 @@ pub mod keys;
 pub mod locks;
 pub mod numbers;
 pub mod placements;
+pub mod sealed;
 pub mod secrets;
 pub mod tenants;
 pub mod tokens;

@@ -7,6 +7,7 @@ mod architecture;
 mod canaries;
 mod compile_fail;
 mod crash;
+mod doctor;
 mod embedded;
 mod erase;
 mod failures;

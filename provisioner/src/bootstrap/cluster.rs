@@ -96,20 +96,22 @@ async fn prepare_shared(with: &Provisioner, cluster: &Cluster) -> Result<()> {
     db.run(&format!("alter database {} with allow_connections true", ident(&database))).await
 }
 
+/// What a server that holds tenants must be set to.
+pub(crate) const NEEDED_SETTINGS: [(&str, &str); 7] = [
+    ("log_error_verbosity", "terse"),
+    ("log_min_error_statement", "panic"),
+    ("log_statement", "none"),
+    ("log_min_duration_statement", "-1"),
+    ("log_min_duration_sample", "-1"),
+    ("password_encryption", "scram-sha-256"),
+    // A prepared transaction outlives its session and the worker's limit on the age of tenants' transactions.
+    ("max_prepared_transactions", "0"),
+];
+
 /// Settings without which callers' words could reach a server log, and the cluster that must stay apart.
 async fn refuse_unfit(db: &Client, prefix: &Prefix) -> Result<()> {
-    const NEEDED: [(&str, &str); 7] = [
-        ("log_error_verbosity", "terse"),
-        ("log_min_error_statement", "panic"),
-        ("log_statement", "none"),
-        ("log_min_duration_statement", "-1"),
-        ("log_min_duration_sample", "-1"),
-        ("password_encryption", "scram-sha-256"),
-        // A prepared transaction outlives its session and the worker's limit on the age of tenants' transactions.
-        ("max_prepared_transactions", "0"),
-    ];
     let mut unfit = Vec::new();
-    for (name, needed) in NEEDED {
+    for (name, needed) in NEEDED_SETTINGS {
         let found = row(db, "select setting from pg_settings where name = $1", name).await?;
         if found.is_none_or(|row| row.get::<_, String>(0) != needed) {
             unfit.push(format!("  alter system set {name} = '{needed}';"));
@@ -142,7 +144,7 @@ async fn refuse_unfit(db: &Client, prefix: &Prefix) -> Result<()> {
 /// Functions of `pg_catalog` that no tenant's login may call (a regular expression over their names): with them one tenant
 /// could lock, signal or store for another, or watch what goes on beside it. All that a server offers to everybody else
 /// stands in tests/it/isolation/functions.rs, and a function that a new Postgres brings fails the test until it is judged.
-const CLOSED_FUNCTIONS: &str = "advisory|^lo_|^pg_stat_get_|^(loread|lowrite|pg_notify|pg_logical_emit_message|pg_export_snapshot\
+pub(crate) const CLOSED_FUNCTIONS: &str = "advisory|^lo_|^pg_stat_get_|^(loread|lowrite|pg_notify|pg_logical_emit_message|pg_export_snapshot\
     |pg_listening_channels|pg_notification_queue_usage|pg_lock_status|pg_blocking_pids|pg_safe_snapshot_blocking_pids\
     |pg_isolation_test_session_is_blocked|pg_prepared_xact|pg_get_replication_slots|pg_relation_size|pg_table_size\
     |pg_indexes_size|pg_total_relation_size|pg_database_size|pg_tablespace_size|pg_tablespace_databases|pg_control_.*\

@@ -13,7 +13,7 @@ use crate::admin_db::{self, ident, literal};
 use crate::error::{Error, Result};
 use crate::scram;
 
-pub(crate) use cluster::follow_ports;
+pub(crate) use cluster::{CLOSED_FUNCTIONS, NEEDED_SETTINGS, follow_ports};
 pub use cluster::{ClusterSpec, add_cluster};
 pub(crate) use control::SigningPair;
 pub use control::{ControlUrls, init};

@@ -39,7 +39,7 @@ pub struct Cli {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed; 2 not a command; 3 refused, nothing was changed: ask for something else or \
-                          change the state first; 4 a database does not answer: run the same command again later.\n\
+                          change the state first; 4 a database does not answer: run the same command again later; 5 `doctor` found something.\n\
                           Every command can be run again after it was interrupted, with the same result.";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -95,6 +95,15 @@ pub(super) enum Command {
     /// What the provisioner is doing, has done, and could not do
     #[command(subcommand)]
     Job(Job),
+    /// Compare what control says with what every cluster has, and explain what differs
+    Doctor {
+        /// Mend what can be mended without losing data
+        #[arg(long)]
+        fix: bool,
+        /// Drop schemas and databases of tenants that control does not know, with the rows they hold
+        #[arg(long, requires = "fix")]
+        drop_data: bool,
+    },
     /// Who did what
     #[command(subcommand)]
     Audit(Audit),

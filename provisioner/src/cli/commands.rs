@@ -18,7 +18,7 @@ use super::args::{
     Token,
 };
 use super::output::{print, say};
-use super::{endings, local, progress};
+use super::{doctor, endings, local, progress};
 use crate::bootstrap::{self, ClusterSpec, Superuser};
 use crate::credentials::{self, Algorithm};
 use crate::embedded::{Attached, Durability, Embedded};
@@ -81,6 +81,7 @@ async fn command(cli: &Cli, with: Provisioner, control_url: &str) -> Result<()> 
     let with = if cli.no_wait { with.without_waiting() } else { with };
     let with = with.reporting(progress::reporter(cli.no_wait));
     let result = match &cli.command {
+        Command::Doctor { fix, drop_data } => return doctor::run(&with, cli.output, *fix, *drop_data).await,
         Command::Worker => return run_worker(with, control_url).await,
         Command::Cluster(Cluster::Copies(copies)) => endings::on_copies(&with, copies).await?,
         // As it was signed, whatever --output says.

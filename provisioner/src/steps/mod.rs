@@ -19,7 +19,7 @@ pub(crate) use database::{clone_template, ensure_database};
 pub(crate) use drop::{drop_database, drop_roles, drop_schema};
 pub(crate) use erase::{refuse_moving_numbers, shred, take_belongings};
 pub(crate) use hand_over::{hand_over, may_have_numbers};
-use mirror::Mirror;
+pub(crate) use mirror::Mirror;
 use prove::prove_absent;
 pub(crate) use roles::{ensure_roles, expected_settings, fence};
 pub(crate) use schema::{Owner, ensure_grants, ensure_schema};

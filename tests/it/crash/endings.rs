@@ -10,7 +10,7 @@ use crate::support::counting_proxy::Moment;
 use crate::support::{World, connect, world};
 use provisioner::{erase, tenants};
 
-/// Turns red when the erasure is queued after the deletion and not with it, or the fence goes by the state.
+/// Turns red when the deletion does not queue the erasure, or the fence is left out after the state says deleted.
 #[test]
 fn killed_delete_is_finished_when_run_again() {
     in_lanes(async |w, lane| {
@@ -40,8 +40,7 @@ fn killed_delete_is_finished_when_run_again() {
     });
 }
 
-/// Turns red when a step is not idempotent (`drop_schema` without looking whether the owner is there), or when the
-/// receipt and the destroyed key are not one transaction.
+/// Turns red when a step is not idempotent: when `drop_roles` drops without looking whether the roles are there.
 async fn erase_killed_everywhere(w: &World, isolation: Isolation, lane: Moment, step: usize) {
     let tapped = Tapped::new(w).await;
     let before = Catalog::read(w).await;
