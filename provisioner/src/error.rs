@@ -44,6 +44,9 @@ pub enum Error {
     /// The audit log, or what was exported of it, is not as it was written.
     #[error("{0}")]
     Audit(String),
+    /// The doctor found something.
+    #[error("{0}")]
+    Unsound(String),
     /// Ctrl-C or SIGTERM before it was done.
     #[error("interrupted; run it again to finish")]
     Interrupted,
@@ -64,13 +67,13 @@ pub enum Error {
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
-    /// 3: ask for something else or change the state first. 4: try again later. 5: done, and something is left to do.
+    /// 3: ask for something else or change the state first. 4: try again later. 5: done, and something is left to do, or the doctor found something.
     /// 1: everything else.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Conflict(_) | Self::Control(ControlError::Conflict(_)) => 3,
             Self::Unavailable(_) | Self::Control(ControlError::Unreachable(_)) => 4,
-            Self::Unfinished(_) => 5,
+            Self::Unfinished(_) | Self::Unsound(_) => 5,
             _ => 1,
         }
     }

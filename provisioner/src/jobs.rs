@@ -46,7 +46,7 @@ pub async fn approve(with: &Provisioner, id: i64) -> Result<Job> {
         return Err(Error::Conflict(text));
     }
     let mut change = with.control.change(&with.actor).await?;
-    reconcile::approve(with, &mut change, &job).await?;
+    operations::approve(with, &mut change, &job).await?;
     change.commit().await?;
     carry_out(with, id).await
 }

@@ -1,7 +1,7 @@
 //! The privileged half of Strowger: what creates roles, schemas and databases, and what holds the admin credentials.
 //!
 //! It depends on the `strowger` library and never the reverse; nothing that faces the internet links it. The binary,
-//! `strowgerctl`, is a thin command line over the operations here: [`tenants`], [`numbers`], [`credentials`], [`bootstrap`].
+//! `strowgerctl`, is a thin command line over the operations here: [`tenants`], [`erase`], [`numbers`], [`credentials`], [`bootstrap`].
 //! Long work stands in the control database as a job, so that a [`worker`] can finish what a killed command began.
 //!
 //! A Rust program can do what the command line does, and route to what it made (`tests/it/library.rs` runs this example):
@@ -13,6 +13,7 @@
 pub mod error;
 mod scram;
 mod admin_db;
+mod signing;
 mod steps;
 mod operations;
 mod reconcile;
@@ -20,12 +21,14 @@ pub mod bootstrap;
 pub mod placement;
 pub mod clusters;
 pub mod tenants;
+pub mod erase;
 pub mod numbers;
 pub mod credentials;
 pub mod audit;
 pub mod jobs;
 pub mod fleet;
 pub mod declared;
+pub mod doctor;
 pub mod worker;
 pub mod settings;
 pub mod embedded;

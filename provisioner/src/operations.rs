@@ -2,17 +2,25 @@
 //!
 //! A step says what must be so and makes it so: carried out twice it changes nothing the second time, and so does taking it back.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use strowger::clock::Clock;
+use strowger::control::Change;
 use strowger::control::clusters::Cluster;
-use strowger::control::jobs::{self, Job, Kind, Subject};
+use strowger::control::jobs::{self, Begin, Job, Kind, Subject};
+use strowger::control::keys::Ring;
 use strowger::control::tenants::{self, State, Tenant};
 use strowger::id::TenantId;
+use strowger::vault::JobApproval;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::error::{Error, Result};
 use crate::{Provisioner, steps};
+
+/// How long a deleted tenant is kept when nobody says otherwise.
+const GRACE_S: i64 = 30 * 24 * 3600;
+/// How far the provisioner's clock and the control database's may be apart.
+const CLOCKS_DIFFER_S: i64 = 300;
 
 /// One step of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +41,13 @@ pub(crate) enum Step {
     /// Running servers know.
     Settle,
     HandOver,
+    /// What an erased tenant owns in control is nobody's or gone.
+    Belongings,
+    DropSchema,
+    DropDatabase,
+    DropRoles,
+    /// Nothing is left on any cluster; the data key goes, and a receipt stays.
+    Shred,
 }
 
 impl Step {
@@ -49,19 +64,28 @@ impl Step {
             Self::Fence => "fence",
             Self::Settle => "settle",
             Self::HandOver => "hand-over",
+            Self::Belongings => "belongings",
+            Self::DropSchema => "drop-schema",
+            Self::DropDatabase => "drop-database",
+            Self::DropRoles => "drop-roles",
+            Self::Shred => "shred",
         }
     }
 }
 
 /// The steps of a kind, in order.
 pub(crate) fn steps(kind: Kind) -> &'static [Step] {
-    use Step::{Activate, Block, Database, Fence, Grants, HandOver, Reservation, Roles, Schema, Settle};
+    use Step::{
+        Activate, Belongings, Block, Database, DropDatabase, DropRoles, DropSchema, Fence, Grants, HandOver,
+        Reservation, Roles, Schema, Settle, Shred,
+    };
     match kind {
         Kind::Create => &[Reservation, Roles, Database, Schema, Activate],
         Kind::Repair => &[Roles, Database, Grants],
         Kind::Suspend | Kind::Delete => &[Block, Fence, Settle],
         Kind::ReadOnly => &[Block, Settle, Roles, Database, Grants],
-        Kind::Resume => &[Roles, Database, Grants, Activate, Settle],
+        Kind::Resume | Kind::Undelete => &[Roles, Database, Grants, Activate, Settle],
+        Kind::Erase => &[Block, Fence, Belongings, Settle, DropSchema, DropDatabase, DropRoles, Shred],
         Kind::HandOver => &[HandOver],
     }
 }
@@ -73,7 +97,11 @@ pub(crate) fn undone_by(kind: Kind) -> Option<&'static str> {
         Kind::Suspend => Some("`strowgerctl tenant resume` takes a suspension back"),
         Kind::ReadOnly => Some("`strowgerctl tenant resume` takes it back"),
         Kind::Resume => Some("`strowgerctl tenant suspend` takes a resumption back"),
-        Kind::Delete => Some("a deletion is not taken back"),
+        Kind::Delete => Some("`strowgerctl tenant undelete` takes a deletion back"),
+        Kind::Undelete => Some("`strowgerctl tenant delete` takes an undeletion back"),
+        Kind::Erase => {
+            Some("an erasure is not taken back; while the grace lasts `strowgerctl tenant undelete` ends it")
+        }
         Kind::Repair => Some("a repair only puts back what must be so"),
         Kind::HandOver => Some("`strowgerctl number assign` or `number release` gives the number to somebody else"),
     }
@@ -85,7 +113,11 @@ pub(crate) fn supersedes(kind: Kind) -> &'static [Kind] {
         Kind::Suspend => &[Kind::ReadOnly, Kind::Resume, Kind::Repair],
         Kind::ReadOnly => &[Kind::Suspend, Kind::Resume, Kind::Repair],
         Kind::Resume => &[Kind::Suspend, Kind::ReadOnly],
-        Kind::Delete => &[Kind::Create, Kind::Suspend, Kind::ReadOnly, Kind::Resume, Kind::Repair],
+        Kind::Delete => &[Kind::Create, Kind::Suspend, Kind::ReadOnly, Kind::Resume, Kind::Repair, Kind::Undelete],
+        Kind::Undelete => &[Kind::Delete, Kind::Erase],
+        Kind::Erase => {
+            &[Kind::Create, Kind::Suspend, Kind::ReadOnly, Kind::Resume, Kind::Repair, Kind::Delete, Kind::Undelete]
+        }
         Kind::Create | Kind::Repair | Kind::HandOver => &[],
     }
 }
@@ -115,9 +147,12 @@ impl<'p> Context<'p> {
         match self.job.kind {
             Kind::Create => tenant.state != State::Provisioning,
             Kind::Repair => !tenant.state.is_served(),
-            Kind::Suspend | Kind::ReadOnly => !tenant.state.may_become(State::Suspended) || self.is_over(),
-            Kind::Resume => tenant.state == State::Provisioning || !tenant.state.may_become(State::Active),
-            Kind::Delete => tenant.state == State::Erased,
+            Kind::Suspend | Kind::ReadOnly => !tenant.state.is_kept() || self.is_over(),
+            Kind::Resume => !tenant.state.is_kept(),
+            Kind::Delete => matches!(tenant.state, State::Erasing | State::Erased),
+            Kind::Undelete => !matches!(tenant.state, State::Deleted | State::Active),
+            // An erasure that waits for the end of a grace is for a deleted tenant only.
+            Kind::Erase => tenant.state != State::Deleted && self.job.params["any_state"] != Value::Bool(true),
             Kind::HandOver => false,
         }
     }
@@ -130,10 +165,14 @@ impl<'p> Context<'p> {
             (Step::Reservation, _) => Ok(()),
             (Step::Block, Some((tenant, _))) => {
                 let next = match self.job.kind {
-                    Kind::Delete => State::Deleted,
+                    Kind::Delete | Kind::Erase => State::Deleted,
                     Kind::ReadOnly => State::ReadOnly,
                     _ => State::Suspended,
                 };
+                if self.job.kind == Kind::Erase {
+                    steps::refuse_moving_numbers(with, tenant.id).await?;
+                    self.refuse_early()?;
+                }
                 self.transition(tenant.id, next).await
             }
             (Step::Activate, Some((tenant, _))) => self.transition(tenant.id, State::Active).await,
@@ -155,6 +194,11 @@ impl<'p> Context<'p> {
                 steps::ensure_grants(with, cluster, tenant, writes).await
             }
             (Step::Fence, Some((tenant, cluster))) => steps::fence(with, cluster, tenant).await,
+            (Step::Belongings, Some((tenant, _))) => steps::take_belongings(with, tenant.id).await,
+            (Step::DropSchema, Some((tenant, cluster))) => steps::drop_schema(with, cluster, tenant).await,
+            (Step::DropDatabase, Some((tenant, cluster))) => steps::drop_database(with, cluster, tenant).await,
+            (Step::DropRoles, Some((tenant, cluster))) => steps::drop_roles(with, cluster, tenant).await,
+            (Step::Shred, Some((tenant, _))) => steps::shred(with, self.job, tenant.id).await,
             (_, None) => Err(Error::Conflict(format!("job {} is about a tenant that is not there", self.job.id))),
         }
     }
@@ -164,7 +208,7 @@ impl<'p> Context<'p> {
         match step {
             Step::Reservation => {
                 let mut change = self.with.control.change(&self.with.actor).await?;
-                tenants::forget(&mut change, tenant.id, "its creation was cancelled").await?;
+                tenants::forget(&mut change, tenant.id, State::Erased, "its creation was cancelled").await?;
                 Ok(change.commit().await?)
             }
             Step::Roles => steps::drop_roles(self.with, cluster, tenant).await,
@@ -189,10 +233,45 @@ impl<'p> Context<'p> {
         let until = if next == State::Active { None } else { self.until() };
         let mut change = self.with.control.change(&self.with.actor).await?;
         tenants::transition(&mut change, id, next, reason, until).await?;
+        if self.job.kind == Kind::Delete {
+            self.schedule_erasure(&mut change).await?;
+        }
         if self.job.kind == Kind::Create {
             // With this the creation is whole: whoever asks again finds the tenant, and no job to go on with.
             jobs::done(&mut change, self.job.id).await?;
         }
         Ok(change.commit().await?)
     }
+
+    /// Queues what follows a deletion. Whoever approved the deletion approved this, for no earlier than the end of its grace.
+    async fn schedule_erasure(&self, change: &mut Change) -> Result<()> {
+        let Subject::Tenant(id) = self.job.subject else { return Ok(()) };
+        let said = self.job.params.get("grace_s").and_then(Value::as_i64);
+        if said.is_none() && jobs::erasure(&self.with.control, id).await?.is_some() {
+            return Ok(());
+        }
+        let grace = said.unwrap_or(GRACE_S);
+        let not_before = (Clock::system().now() + time::Duration::seconds(grace)).unix_timestamp();
+        let params = json!({ "not_before": not_before, "after": self.job.id });
+        let job = jobs::begin(change, Kind::Erase, &self.job.subject, &params, Begin::Later(grace)).await?;
+        approve(self.with, change, &job).await.map(drop)
+    }
+
+    /// The approval covers this moment, so that writing into the control database does not cut a grace short.
+    fn refuse_early(&self) -> Result<()> {
+        let not_before = self.job.params.get("not_before").and_then(Value::as_i64).unwrap_or_default();
+        // The clock that made the job due is another one.
+        if Clock::system().now().unix_timestamp() + CLOCKS_DIFFER_S < not_before {
+            return Err(Error::Conflict(format!("job {} is not due: the tenant's grace lasts", self.job.id)));
+        }
+        Ok(())
+    }
+}
+
+/// Seals an operator's word for this very job: only who has the provisioner's ring can.
+pub(crate) async fn approve(with: &Provisioner, change: &mut Change, job: &Job) -> Result<Vec<u8>> {
+    let key = with.platform_key(Ring::Admin).await?;
+    let approval = key.seal::<JobApproval>(&job.approved_as(), b"approved");
+    jobs::approve(change, job, approval.as_bytes()).await?;
+    Ok(approval.as_bytes().to_vec())
 }

@@ -13,7 +13,7 @@ use strowger::vault::{JobApproval, Sealed};
 
 use crate::Provisioner;
 use crate::error::{Error, Result};
-use crate::operations::{self, Context};
+use crate::operations::{self, Context, approve};
 
 /// How often a holder says that it is alive; its lease is three times that.
 const BEAT: Duration = Duration::from_secs(10);
@@ -64,14 +64,6 @@ pub(crate) async fn begin(
         job.approval = Some(approve(with, change, &job).await?);
     }
     Ok(job)
-}
-
-/// Seals an operator's word for this very job: only who has the provisioner's ring can.
-pub(crate) async fn approve(with: &Provisioner, change: &mut Change, job: &Job) -> Result<Vec<u8>> {
-    let key = with.platform_key(Ring::Admin).await?;
-    let approval = key.seal::<JobApproval>(&job.approved_as(), b"approved");
-    jobs::approve(change, job, approval.as_bytes()).await?;
-    Ok(approval.as_bytes().to_vec())
 }
 
 async fn check_approval(with: &Provisioner, job: &Job) -> Result<()> {

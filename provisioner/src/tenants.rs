@@ -1,4 +1,4 @@
-//! A tenant's life: created, suspended, resumed, deleted; and repaired, when it has harmed itself.
+//! A tenant's life: created, suspended, resumed; and repaired, when it has harmed itself.
 //!
 //! Every operation takes the tenant's lock in the control database, writes down as a job what is to be, and carries it out step by
 //! step. Killed anywhere, it is finished by the same command run again, or by a worker.
@@ -58,7 +58,7 @@ pub async fn create(with: &Provisioner, new: &NewTenant<'_>) -> Result<Tenant> {
     match (tenant.state, job) {
         (State::Provisioning, Some(job)) => held.finish(job).await?,
         (State::Provisioning, None) => held.run(Kind::Create, &json!({})).await?,
-        (State::Deleted | State::Erased, _) => {
+        (State::Deleted | State::Erasing | State::Erased, _) => {
             return Err(Error::Conflict(format!("tenant {id} was deleted; its name and id are not used again")));
         }
         (State::Active | State::ReadOnly | State::Suspended, _) => return Ok(tenant),
@@ -131,7 +131,8 @@ async fn reserve(with: &Provisioner, new: &NewTenant<'_>) -> Result<(TenantId, J
         password: &key.seal(&login, Secret::random_password().expose()),
     };
     placements::create(&mut change, id, &placement).await?;
-    change.record("tenant.reserve", Some(id), json!({ "name": new.name, "cluster": cluster.name })).await?;
+    // Not the name: audit rows are never changed, and an erasure leaves no name.
+    change.record("tenant.reserve", Some(id), json!({ "cluster": cluster.name })).await?;
     let job = reconcile::begin(with, &mut change, Kind::Create, &Subject::Tenant(id), &json!({})).await?;
     change.commit().await?;
     Ok((id, job))
@@ -170,15 +171,17 @@ pub async fn make_read_only(with: &Provisioner, id: TenantId, because: Because<'
     change_state(with, id, Kind::ReadOnly, State::ReadOnly, because).await
 }
 
-/// Blocks a tenant for good and keeps everything.
-pub async fn delete(with: &Provisioner, id: TenantId, reason: &str) -> Result<Tenant> {
-    change_state(with, id, Kind::Delete, State::Deleted, Because::of(reason)).await
-}
-
 /// Serves a suspended or read-only tenant again in full.
 pub async fn resume(with: &Provisioner, id: TenantId, reason: &str) -> Result<Tenant> {
-    if get(with, id).await?.state == State::Provisioning {
-        return Err(Error::Conflict(format!("tenant {id} is not made yet: `strowgerctl job list --tenant {id}`")));
+    match get(with, id).await?.state {
+        State::Provisioning => {
+            return Err(Error::Conflict(format!("tenant {id} is not made yet: `strowgerctl job list --tenant {id}`")));
+        }
+        State::Deleted => {
+            let text = format!("tenant {id} is deleted: `strowgerctl tenant undelete {id}` serves it again");
+            return Err(Error::Conflict(text));
+        }
+        _ => {}
     }
     change_state(with, id, Kind::Resume, State::Active, Because::of(reason)).await
 }

@@ -16,7 +16,7 @@ use crate::Provisioner;
 use crate::admin_db::AdminDb;
 use crate::error::Result;
 use crate::steps::{self, MAINTENANCE_DATABASE};
-use crate::{fleet, reconcile};
+use crate::{erase, fleet, reconcile};
 
 /// How often due jobs are looked for when no news comes.
 const POLL: Duration = Duration::from_secs(2);
@@ -93,6 +93,9 @@ async fn look_around(with: &Provisioner) {
                 tracing::warn!(expired, "jobs were not done by their deadline: `strowgerctl job list --state failed`");
             }
             Err(error) => tracing::warn!(%error, "cannot look for jobs past their deadline"),
+        }
+        if let Err(error) = erase::end_expired(with).await {
+            tracing::warn!(%error, "cannot look for erasures whose last copy has expired");
         }
         look_over(with).await;
     }

@@ -51,6 +51,10 @@ kinds! {
     Resume = "resume";
     /// Shuts a tenant out for good and keeps everything.
     Delete = "delete";
+    /// Serves a deleted tenant again, while its grace lasts.
+    Undelete = "undelete";
+    /// Leaves nothing of a tenant but its id and a signed receipt.
+    Erase = "erase";
     /// Gives a number to a tenant, or to nobody.
     HandOver = "hand-over";
 }
@@ -58,7 +62,7 @@ kinds! {
 impl Kind {
     /// Whether it is carried out only with an operator's approval.
     pub fn destroys(self) -> bool {
-        self == Self::Delete
+        matches!(self, Self::Delete | Self::Erase)
     }
 }
 
@@ -267,10 +271,11 @@ pub async fn begin(
     begin: Begin<'_>,
 ) -> Result<Job, ControlError> {
     let sql = sqlx::AssertSqlSafe(format!(
-        "insert into jobs (kind, subject, tenant_id, params, asked_by, state, holder, lease_until, attempts, not_before, deadline)
+        "insert into jobs (kind, subject, tenant_id, params, asked_by, state, holder, lease_until, attempts, not_before,
+                           deadline)
          values ($1, $2, $3, $4, $5, case when $6::text is null then 'queued' else 'running' end, $6,
                  case when $6::text is not null then now() + {LEASE} end, case when $6::text is null then 0 else 1 end,
-                 now() + $7 * interval '1 second', now() + ($7 + 86400) * interval '1 second')
+                 now() + $7 * interval '1 second', now() + $7 * interval '1 second' + case $1 when 'erase' then interval '30 days' else interval '1 day' end)
          on conflict (kind, subject) where state in ('waiting', 'queued', 'running') do update
          set params = excluded.params, asked_by = excluded.asked_by, state = excluded.state, holder = excluded.holder,
              lease_until = excluded.lease_until, attempts = excluded.attempts, not_before = excluded.not_before,
@@ -335,13 +340,15 @@ const LEASE: &str = "interval '30 seconds'";
 
 /// Takes a job that is due, or whose holder is gone: that one, or the oldest. Any number of processes may ask at once.
 ///
+/// One that is asked for by its id is taken before it is due, but for an erasure: its grace is a promise.
+///
 /// Sessions of a holder that let its lease run out are ended: it may hang with the subject's lock in its hands.
 pub async fn claim(control: &Control, holder: &str, wanted: Option<i64>) -> Result<Option<Job>, ControlError> {
     let sql = sqlx::AssertSqlSafe(format!(
         "with taken as (
              select id as job, holder as former from jobs
              where ($3::bigint is null or id = $3) and deadline > now()
-               and (state = 'queued' and ($3 is not null or not_before <= now())
+               and (state = 'queued' and ($3 is not null and kind <> 'erase' or not_before <= now())
                     or state = 'running' and holder <> $1 and (lease_until < now() or not exists (
                         select from pg_stat_activity where usename = current_user and application_name = $2 || holder)))
              order by id limit 1 for update skip locked),
@@ -426,6 +433,15 @@ pub async fn expire(control: &Control) -> Result<u64, ControlError> {
                                                                               'error', 'not done by its deadline'))
                where deadline <= now() and (state = 'queued' or state = 'running' and lease_until < now())";
     Ok(sqlx::query(sql).execute(control.pool()).await?.rows_affected())
+}
+
+/// The erasure of a tenant that is open or was given up, newest first; `None` when none was begun or the last one ended.
+pub async fn erasure(control: &Control, tenant: TenantId) -> Result<Option<Job>, ControlError> {
+    let sql = sqlx::AssertSqlSafe(format!(
+        "select {COLUMNS} from jobs where kind = 'erase' and tenant_id = $1 and state in ('queued', 'running', 'failed')
+         order by id desc limit 1"
+    ));
+    sqlx::query(sql).bind(tenant.get()).fetch_optional(control.pool()).await?.as_ref().map(from_row).transpose()
 }
 
 /// Queues a job that was given up once more, forward or back.

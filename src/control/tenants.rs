@@ -20,8 +20,10 @@ pub enum State {
     ReadOnly,
     /// Blocked in Postgres itself; nothing is lost.
     Suspended,
-    /// Blocked for good and kept; only erasure destroys.
+    /// Blocked and kept until its grace has passed; only erasure destroys.
     Deleted,
+    /// Gone from everywhere that can be reached; physical copies made before may still hold it.
+    Erasing,
     /// Nothing is left of it anywhere but its id.
     Erased,
 }
@@ -35,18 +37,21 @@ impl State {
             Self::ReadOnly => "read_only",
             Self::Suspended => "suspended",
             Self::Deleted => "deleted",
+            Self::Erasing => "erasing",
             Self::Erased => "erased",
         }
     }
 
     /// Whether the step is one that exists. Staying is always allowed, so that a step can be run again.
     pub fn may_become(self, next: Self) -> bool {
-        use State::{Active, Deleted, Erased, Provisioning, ReadOnly, Suspended};
+        use State::{Active, Deleted, Erased, Erasing, Provisioning, ReadOnly, Suspended};
         self == next
             || matches!(
                 (self, next),
                 (Provisioning, Active | Deleted | Erased)
                     | (Active | ReadOnly | Suspended, Active | ReadOnly | Suspended | Deleted)
+                    | (Deleted, Active | Erasing | Erased)
+                    | (Erasing, Erased)
             )
     }
 
@@ -64,7 +69,8 @@ impl State {
 impl std::str::FromStr for State {
     type Err = ControlError;
     fn from_str(s: &str) -> Result<Self, ControlError> {
-        [Self::Provisioning, Self::Active, Self::ReadOnly, Self::Suspended, Self::Deleted, Self::Erased]
+        use State::{Active, Deleted, Erased, Erasing, Provisioning, ReadOnly, Suspended};
+        [Provisioning, Active, ReadOnly, Suspended, Deleted, Erasing, Erased]
             .into_iter()
             .find(|state| state.as_str() == s)
             .ok_or_else(|| ControlError::Unknown(format!("tenant state {s}")))
@@ -242,10 +248,13 @@ pub async fn rename(change: &mut Change, id: TenantId, name: &str) -> Result<(),
 }
 
 /// Leaves nothing of a tenant here but its id: no name, no placement, no keys. What it owned elsewhere is gone by now.
-pub async fn forget(change: &mut Change, id: TenantId, reason: &str) -> Result<(), ControlError> {
-    transition(change, id, State::Erased, reason, None).await?;
+///
+/// `as_what`: erased, or erasing while physical copies may hold it.
+pub async fn forget(change: &mut Change, id: TenantId, as_what: State, reason: &str) -> Result<(), ControlError> {
+    transition(change, id, as_what, reason, None).await?;
     for sql in [
         "delete from secrets where tenant_id = $1",
+        "delete from migrations where tenant_id = $1",
         "delete from data_keys where tenant_id = $1",
         "delete from placements where tenant_id = $1",
         "update tenants set name = '(erased ' || id || ')' where id = $1",
@@ -257,18 +266,26 @@ pub async fn forget(change: &mut Change, id: TenantId, reason: &str) -> Result<(
 
 #[cfg(test)]
 mod tests {
-    use super::State::{self, Active, Deleted, Erased, Provisioning, ReadOnly, Suspended};
+    use super::State::{self, Active, Deleted, Erased, Erasing, Provisioning, ReadOnly, Suspended};
 
     #[test]
     fn only_legal_transitions_are_made() {
-        let living = [Active, ReadOnly, Suspended];
-        let legal = [(Provisioning, Active), (Provisioning, Erased)];
-        for from in [Provisioning, Active, ReadOnly, Suspended, Deleted, Erased] {
-            for to in [Provisioning, Active, ReadOnly, Suspended, Deleted, Erased] {
+        let all = [Provisioning, Active, ReadOnly, Suspended, Deleted, Erasing, Erased];
+        let legal = [
+            (Provisioning, Active),
+            (Deleted, Active),
+            (Deleted, Erasing),
+            (Provisioning, Erased),
+            (Deleted, Erased),
+            (Erasing, Erased),
+        ];
+        for from in all {
+            for to in all {
+                let gone = matches!(from, Erasing | Erased);
                 let expected = from == to
                     || legal.contains(&(from, to))
-                    || (living.contains(&from) && living.contains(&to))
-                    || (to == Deleted && from != Erased);
+                    || (from.is_kept() && to.is_kept())
+                    || (to == Deleted && !gone);
                 assert_eq!(from.may_become(to), expected, "{from:?} to {to:?}");
             }
             assert_eq!(from.as_str().parse::<State>().unwrap(), from);

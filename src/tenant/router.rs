@@ -141,7 +141,7 @@ impl Router {
             State::Active | State::ReadOnly => Ok(route),
             State::Suspended => Err(Refused::Suspended(tenant)),
             State::Provisioning => Err(Refused::NotReady(tenant)),
-            State::Deleted | State::Erased => Err(Refused::Unknown(tenant)),
+            State::Deleted | State::Erasing | State::Erased => Err(Refused::Unknown(tenant)),
         }
     }
 }

@@ -50,6 +50,14 @@ pub struct WrappedKey {
     pub bytes: Vec<u8>,
 }
 
+impl WrappedKey {
+    /// The id of the master key that it was wrapped with: whoever has that one can open copies of it.
+    pub fn master_key(&self) -> Result<String, VaultError> {
+        let (id, _) = envelope::header(&self.bytes)?;
+        String::from_utf8(id.to_vec()).map_err(|_| VaultError::Malformed)
+    }
+}
+
 impl MasterRing {
     /// Reads the text form from a file.
     pub fn from_file(path: &Path) -> Result<Self, RingError> {

@@ -12,19 +12,19 @@ use tokio_postgres::Client;
 use crate::support::{World, strowgerctl, world};
 
 /// A real worker process.
-fn worker(w: &World) -> Child {
+pub(crate) fn worker(w: &World) -> Child {
     let mut command = Command::new(strowgerctl());
     command.arg("--config").arg(w.dir.join("strowgerctl.toml")).arg("worker").kill_on_drop(true);
     command.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
     command.spawn().unwrap()
 }
 
-async fn control(w: &World) -> Client {
+pub(crate) async fn control(w: &World) -> Client {
     w.superuser("control", &w.prefix.name("control")).await
 }
 
 /// Waits until a query on the control database answers with true.
-async fn until(db: &Client, sql: &str) {
+pub(crate) async fn until(db: &Client, sql: &str) {
     let wait = async {
         while !db.query_one(sql, &[]).await.unwrap().get::<_, bool>(0) {
             tokio::time::sleep(Duration::from_millis(10)).await;

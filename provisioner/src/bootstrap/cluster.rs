@@ -149,7 +149,7 @@ async fn refuse_unfit(db: &Client, prefix: &Prefix) -> Result<()> {
 /// Functions of `pg_catalog` that no tenant's login may call (a regular expression over their names): with them one tenant
 /// could lock, signal or store for another, or watch what goes on beside it. All that a server offers to everybody else
 /// stands in tests/it/isolation/functions.rs, and a function that a new Postgres brings fails the test until it is judged.
-const CLOSED_FUNCTIONS: &str = "advisory|^lo_|^pg_stat_get_|^(loread|lowrite|pg_notify|pg_logical_emit_message|pg_export_snapshot\
+pub(crate) const CLOSED_FUNCTIONS: &str = "advisory|^lo_|^pg_stat_get_|^(loread|lowrite|pg_notify|pg_logical_emit_message|pg_export_snapshot\
     |pg_listening_channels|pg_notification_queue_usage|pg_lock_status|pg_blocking_pids|pg_safe_snapshot_blocking_pids\
     |pg_isolation_test_session_is_blocked|pg_prepared_xact|pg_get_replication_slots|pg_relation_size|pg_table_size\
     |pg_indexes_size|pg_total_relation_size|pg_database_size|pg_tablespace_size|pg_tablespace_databases|pg_control_.*\

@@ -13,8 +13,8 @@ use crate::admin_db::{self, ident, literal};
 use crate::error::{Error, Result};
 use crate::scram;
 
+pub(crate) use cluster::{CLOSED_FUNCTIONS, SETTINGS, follow_ports};
 pub use cluster::{ClusterSpec, add_cluster};
-pub(crate) use cluster::{SETTINGS, follow_ports};
 pub(crate) use control::SigningPair;
 pub use control::{ControlUrls, init, upgrade};
 

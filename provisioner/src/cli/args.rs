@@ -45,7 +45,7 @@ pub struct Cli {
 
 const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed; 2 not a command; 3 refused, nothing was changed: ask for something else or \
                           change the state first; 4 a database does not answer: run the same command again later; 5 done, and \
-                          something is left for you to do: the message says what.\n\
+                          something is left for you to do, or the doctor found something: the message says what.\n\
                           Every command can be run again after it was interrupted, with the same result.";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -111,6 +111,15 @@ pub(super) enum Command {
     /// What the provisioner is doing, has done, and could not do
     #[command(subcommand)]
     Job(Job),
+    /// Compare what control says with what every cluster has, and explain what differs
+    Doctor {
+        /// Mend what can be mended without losing data
+        #[arg(long)]
+        fix: bool,
+        /// Drop schemas and databases of tenants that control does not know, with the rows they hold
+        #[arg(long, requires = "fix")]
+        drop_data: bool,
+    },
     /// Who did what
     #[command(subcommand)]
     Audit(Audit),
@@ -204,6 +213,34 @@ pub(super) enum Cluster {
     Remove { name: String },
     /// Ask a cluster, or all of them, how they are
     Status { name: Option<String> },
+    /// Backups and WAL archives that you keep outside of Strowger: receipts of erasures name them
+    #[command(subcommand)]
+    Copies(Copies),
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Copies {
+    /// Say where copies are made and for how long; said again it replaces what was said
+    Add {
+        /// The cluster that they are of
+        #[arg(required_unless_present = "control_database")]
+        cluster: Option<String>,
+        /// They are of the control database
+        #[arg(long, conflicts_with = "cluster")]
+        control_database: bool,
+        #[arg(long, value_parser = ["backup", "wal-archive"])]
+        kind: String,
+        /// Where, in your words
+        #[arg(long = "where")]
+        location: String,
+        /// How long anything is kept there, as in 30d or 3650d
+        #[arg(long, value_parser = kept)]
+        kept: i64,
+    },
+    /// All copies
+    List,
+    /// Forget copies that are not made any more, when the last has expired
+    Remove { id: i32 },
 }
 
 #[derive(Debug, Subcommand)]
@@ -265,11 +302,40 @@ pub(super) enum Tenant {
         #[arg(long, default_value = "")]
         reason: String,
     },
-    /// Block a tenant for good and keep everything
+    /// Block a tenant and keep everything for a grace; then it is erased
     Delete {
         id: TenantId,
         #[arg(long, default_value = "")]
         reason: String,
+        /// How long it can be undeleted, as in 12h or 30d [default: 30d]
+        #[arg(long, value_parser = seconds)]
+        grace: Option<i64>,
+    },
+    /// Serve a deleted tenant again, while its grace lasts
+    Undelete {
+        id: TenantId,
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+    /// Leave nothing of a tenant but its id and a signed receipt; cannot be taken back
+    Erase {
+        id: TenantId,
+        /// Whatever state it is in, without a grace
+        #[arg(long, requires = "confirm")]
+        now: bool,
+        /// The id once more
+        #[arg(long)]
+        confirm: Option<TenantId>,
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+    /// Print the signed receipt of an erasure: a line of JSON, and a line with its Ed25519 signature
+    Receipt {
+        #[arg(required_unless_present = "key")]
+        id: Option<TenantId>,
+        /// Print the public key that receipts are checked with, in PEM
+        #[arg(long, conflicts_with = "id")]
+        key: bool,
     },
     /// Print the tenant login's libpq URL, for support; audited
     Connection { id: TenantId },
@@ -495,7 +561,16 @@ fn moment(text: &str) -> Result<OffsetDateTime, String> {
 }
 
 fn seconds(text: &str) -> Result<i64, String> {
-    let bad = || "a number and s, m, h or d, at most 365 days, as in 15m or 1h".to_owned();
+    span(text, 365)
+}
+
+fn kept(text: &str) -> Result<i64, String> {
+    span(text, 36_500)
+}
+
+/// Seconds of a span of time.
+fn span(text: &str, most_days: i64) -> Result<i64, String> {
+    let bad = || format!("a number and s, m, h or d, at most {most_days} days, as in 15m or 1h");
     let unit = match text.chars().last() {
         Some('s') => 1,
         Some('m') => 60,
@@ -504,5 +579,5 @@ fn seconds(text: &str) -> Result<i64, String> {
         _ => return Err(bad()),
     };
     let count: i64 = text[..text.len() - 1].parse().map_err(|_| bad())?;
-    count.checked_mul(unit).filter(|s| (1..=365 * 86400).contains(s)).ok_or_else(bad)
+    count.checked_mul(unit).filter(|s| (1..=most_days * 86400).contains(s)).ok_or_else(bad)
 }

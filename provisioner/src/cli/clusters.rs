@@ -5,6 +5,7 @@ use strowger::control::clusters::{self, Isolation, Tls};
 
 use super::args::{Cluster, ClusterKind, Output};
 use super::commands::{show, superuser_from_stdin};
+use super::endings;
 use super::output::say;
 use crate::Provisioner;
 use crate::bootstrap::{self, ClusterSpec};
@@ -37,6 +38,7 @@ pub(super) async fn run(with: &Provisioner, command: &Cluster, output: Output) -
             );
             Ok(())
         }
+        Cluster::Copies(copies) => show(output, &endings::on_copies(with, copies).await?),
         Cluster::Status { name: None } => show(output, &json!(operations::status(with, None).await?)),
         Cluster::Status { name } => {
             operations::status(with, name.as_deref()).await?.iter().try_for_each(|one| show(output, &json!(one)))

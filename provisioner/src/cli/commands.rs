@@ -18,14 +18,14 @@ use super::args::{
     self, Account, Audit, Cli, Command, Job, Key, KeyAlgorithm, NumberCommand, Platform, Secret, Tenant, Token,
 };
 use super::output::{print, say};
-use super::{audit, clusters, declared, local, migrate, progress};
+use super::{audit, clusters, declared, doctor, endings, local, migrate, progress};
 use crate::bootstrap::{self, Superuser};
 use crate::credentials::{self, Algorithm};
 use crate::embedded::{Attached, Durability, Embedded};
 use crate::error::{Error, Result};
 use crate::settings::{self, Settings};
 use crate::tenants::{Because, NewTenant};
-use crate::{Provisioner, jobs, numbers as number_operations, tenants, worker};
+use crate::{Provisioner, erase, jobs, numbers as number_operations, tenants, worker};
 
 /// Carries out what was typed.
 pub async fn run(cli: Cli) -> Result<()> {
@@ -84,9 +84,15 @@ async fn command(cli: &Cli, with: Provisioner, control_url: &str) -> Result<()> 
     let with = if cli.no_wait { with.without_waiting() } else { with };
     let with = with.reporting(progress::reporter(cli.no_wait));
     let result = match &cli.command {
+        Command::Doctor { fix, drop_data } => return doctor::run(&with, cli.output, *fix, *drop_data).await,
         Command::Worker => return run_worker(with, control_url).await,
         Command::Migrate(migrate) => return migrate::on_fleet(cli, with, migrate).await,
         Command::Cluster(cluster) => return clusters::run(&with, cluster, cli.output).await,
+        // As it was signed, whatever --output says.
+        Command::Tenant(Tenant::Receipt { id, .. }) => return endings::receipt(&with, *id).await,
+        Command::Tenant(Tenant::Erase { id, now, confirm, reason }) => {
+            endings::erase(&with, *id, *now, *confirm, reason).await?
+        }
         Command::Tenant(tenant) => on_tenants(&with, tenant).await?,
         Command::Account(account) => on_accounts(&with, account).await?,
         Command::Number(number) => on_numbers(&with, number).await?,
@@ -133,7 +139,9 @@ async fn on_tenants(with: &Provisioner, command: &Tenant) -> Result<Value> {
             tenants::make_read_only(with, *id, Because { reason, until: *until }).await?
         }
         Tenant::Resume { id, reason } => tenants::resume(with, *id, reason).await?,
-        Tenant::Delete { id, reason } => tenants::delete(with, *id, reason).await?,
+        Tenant::Delete { id, reason, grace } => erase::delete(with, *id, reason, *grace).await?,
+        Tenant::Undelete { id, reason } => erase::undelete(with, *id, reason).await?,
+        Tenant::Erase { .. } | Tenant::Receipt { .. } => return Ok(Value::Null),
         Tenant::Repair { id } => {
             tenants::repair(with, *id).await?;
             tenants::get(with, *id).await?

@@ -5,6 +5,8 @@ mod audit;
 mod clusters;
 mod commands;
 mod declared;
+mod doctor;
+mod endings;
 mod local;
 mod migrate;
 mod output;

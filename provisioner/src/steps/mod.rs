@@ -2,21 +2,25 @@
 
 mod database;
 mod drop;
+mod erase;
 mod hand_over;
 mod mirror;
+mod prove;
 mod roles;
 mod schema;
 
 use strowger::control::clusters::{Cluster, Isolation};
-use strowger::control::placements;
 use strowger::control::tenants::{self, Tenant};
+use strowger::control::{erasures, placements};
 use strowger::id::TenantId;
 use strowger::vault::{Scope, Secret};
 
 pub(crate) use database::{clone_template, ensure_database};
 pub(crate) use drop::{drop_database, drop_roles, drop_schema};
+pub(crate) use erase::{refuse_moving_numbers, shred, take_belongings};
 pub(crate) use hand_over::{hand_over, may_have_numbers};
-use mirror::Mirror;
+pub(crate) use mirror::Mirror;
+use prove::prove_absent;
 pub(crate) use roles::{ensure_roles, expected_settings, fence};
 pub(crate) use schema::{Owner, ensure_grants, ensure_schema};
 
@@ -35,7 +39,13 @@ pub(crate) fn shared_group(with: &Provisioner) -> String {
 
 /// A tenant by id, or an error that says so.
 pub(crate) async fn tenant(with: &Provisioner, id: TenantId) -> Result<Tenant> {
-    tenants::get(&with.control, id).await?.ok_or_else(|| Error::Conflict(format!("there is no tenant {id}")))
+    match tenants::get(&with.control, id).await? {
+        Some(tenant) => Ok(tenant),
+        None if erasures::get(&with.control, id).await?.is_some() => Err(Error::Conflict(format!(
+            "tenant {id} was erased: `strowgerctl tenant receipt {id}` is all that is left"
+        ))),
+        None => Err(Error::Conflict(format!("there is no tenant {id}"))),
+    }
 }
 
 /// The password of the login that a tenant is served with, and the epoch of its data.

@@ -6,6 +6,7 @@
 
 mod catalog;
 mod declared;
+mod endings;
 mod number;
 pub(crate) mod tapped;
 

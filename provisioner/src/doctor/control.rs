@@ -1,0 +1,183 @@
+//! What the control database says of itself: stuck numbers, given-up jobs, sealed values that do not open.
+
+use std::collections::{HashMap, HashSet};
+
+use strowger::clock::Clock;
+use strowger::control::accounts;
+use strowger::control::jobs::{self, Job, State as JobState, Subject};
+use strowger::control::keys::Ring;
+use strowger::control::numbers::Assignment;
+use strowger::control::sealed::{self, Value, What};
+use strowger::control::tenants::State;
+use strowger::id::TenantId;
+use strowger::vault::{AuthToken, DataKey, LoginPassword, NamedSecret, Scope, Sealed};
+
+use super::{Finding, Known, Remedy};
+use crate::Provisioner;
+use crate::error::Result;
+
+const HERE: &str = "control";
+
+pub(super) async fn look(with: &Provisioner, known: &Known) -> Result<Vec<Finding>> {
+    let mut found = given_up(with).await?;
+    found.extend(stuck_numbers(with, known).await?);
+    found.extend(belongings_of_nobody(with, known).await?);
+    found.extend(unopened(with, known).await?);
+    found.extend(forgotten_tenants(with, known).await?);
+    Ok(found)
+}
+
+async fn of_state(with: &Provisioner, state: JobState) -> Result<Vec<Job>> {
+    Ok(jobs::list(&with.control, None, Some(state), i64::MAX).await?)
+}
+
+async fn given_up(with: &Provisioner) -> Result<Vec<Finding>> {
+    let mut found = Vec::new();
+    for (code, state) in [("job.failed", JobState::Failed), ("job.recovery_failed", JobState::RecoveryFailed)] {
+        for job in of_state(with, state).await? {
+            let what =
+                format!("job {} ({} {}): {}", job.id, job.kind.as_str(), job.subject, job.error().unwrap_or("-"));
+            let advice = format!("`strowgerctl job show {0}`, then `job retry {0}` or `job cancel {0}`", job.id);
+            found.push(Finding::new(code, HERE, what, advice));
+        }
+    }
+    let now = Clock::system().now();
+    for job in of_state(with, JobState::Queued).await? {
+        if now - job.not_before > time::Duration::hours(1) {
+            let what =
+                format!("job {} ({} {}) has been due for more than an hour", job.id, job.kind.as_str(), job.subject);
+            found.push(Finding::new("job.overdue", HERE, what, "run `strowgerctl worker`"));
+        }
+    }
+    Ok(found)
+}
+
+async fn stuck_numbers(with: &Provisioner, known: &Known) -> Result<Vec<Finding>> {
+    let mut at_work: Vec<String> = Vec::new();
+    for state in [JobState::Running, JobState::Queued] {
+        at_work.extend(of_state(with, state).await?.iter().map(|job| job.subject.to_string()));
+    }
+    let mut found = Vec::new();
+    for row in &known.numbers {
+        let number = row.number.to_string();
+        if matches!(row.assignment, Assignment::Moving { .. })
+            && !at_work.contains(&Subject::Number(row.number.clone()).to_string())
+        {
+            let what = format!("{number} is changing hands and nobody is at it: its callers hear nothing");
+            let advice = format!("`strowgerctl number assign {number}` or `number release {number}`");
+            found.push(Finding::new("number.moving", HERE, what, advice).mended_by(Remedy::FinishMove(number)));
+        }
+    }
+    Ok(found)
+}
+
+/// Numbers and accounts of tenants that were erased.
+async fn belongings_of_nobody(with: &Provisioner, known: &Known) -> Result<Vec<Finding>> {
+    let gone = |id: &TenantId| !known.tenants.contains_key(&id.get()) && !known.busy.contains(&id.get());
+    let mut found = Vec::new();
+    for row in &known.numbers {
+        if let Assignment::Active(id) = row.assignment
+            && gone(&id)
+        {
+            let what = format!("{} is assigned to tenant {id}, which is not there any more", row.number);
+            let advice = format!("`strowgerctl number assign {}` to whom it is now", row.number);
+            found.push(Finding::new("number.orphan", HERE, what, advice));
+        }
+    }
+    for account in accounts::list(&with.control).await? {
+        if let Some(id) = account.tenant.filter(gone) {
+            let what = format!("account {} belongs to tenant {id}, which is not there any more", account.id);
+            let advice = "delete its row of accounts in the control database";
+            found.push(Finding::new("account.orphan", HERE, what, advice));
+        }
+    }
+    Ok(found)
+}
+
+/// Data keys and what they seal. Nothing of what opens is kept or shown.
+async fn unopened(with: &Provisioner, known: &Known) -> Result<Vec<Finding>> {
+    let mut found = Vec::new();
+    let mut keys: HashMap<Scope, Vec<DataKey>> = HashMap::new();
+    let mut unreadable: HashSet<Scope> = HashSet::new();
+    for (scope, ring, wrapped) in sealed::data_keys(&with.control).await? {
+        match with.ring(ring).unwrap_data_key(scope, &wrapped) {
+            Ok(key) if ring == Ring::Server => keys.entry(scope).or_default().push(key),
+            Ok(_) => {}
+            Err(error) => {
+                unreadable.insert(scope);
+                let ring = if ring == Ring::Server { "server" } else { "admin" };
+                let what = format!("data key {} of {} under the {ring} ring: {error}", wrapped.version, owner(scope));
+                let advice = "give the ring that holds its master key, or restore the row from a backup";
+                found.push(Finding::new("sealed.unreadable", HERE, what, advice));
+            }
+        }
+    }
+    for id in known.tenants.values().map(|tenant| tenant.id) {
+        let scope = Scope::Tenant(id);
+        if !keys.contains_key(&scope) && !unreadable.contains(&scope) {
+            let what = format!("tenant {id} has no data key: its password, accounts and secrets cannot be opened");
+            let advice = "restore its row of data_keys from a backup of the control database";
+            found.push(Finding::new("key.missing", HERE, what, advice));
+        }
+    }
+    for value in sealed::values(&with.control).await? {
+        let Some(keys) = keys.get(&value.scope) else { continue };
+        if !keys.iter().any(|key| opens(key, &value)) {
+            let what = format!("the {} {} of {} does not open", name(value.what), value.row, owner(value.scope));
+            let advice = match value.what {
+                What::Password => "restore its row of placements from a backup of the control database",
+                What::Token => "`strowgerctl account add` with its token",
+                What::Secret => "`strowgerctl secret set` with its value",
+            };
+            found.push(Finding::new("sealed.unreadable", HERE, what, advice));
+        }
+    }
+    Ok(found)
+}
+
+fn owner(scope: Scope) -> String {
+    scope.tenant().map_or_else(|| "the platform".to_owned(), |id| format!("tenant {id}"))
+}
+
+fn opens(key: &DataKey, value: &Value) -> bool {
+    let bytes = value.bytes.clone();
+    match value.what {
+        What::Password => key.open(&value.row, &Sealed::<LoginPassword>::from_stored(bytes)).is_ok(),
+        What::Token => key.open(&value.row, &Sealed::<AuthToken>::from_stored(bytes)).is_ok(),
+        What::Secret => key.open(&value.row, &Sealed::<NamedSecret>::from_stored(bytes)).is_ok(),
+    }
+}
+
+fn name(what: What) -> &'static str {
+    match what {
+        What::Password => "password of login",
+        What::Token => "token of account",
+        What::Secret => "secret",
+    }
+}
+
+/// Tenants that nobody is bringing to the end they are meant for.
+async fn forgotten_tenants(with: &Provisioner, known: &Known) -> Result<Vec<Finding>> {
+    let mut found = Vec::new();
+    for tenant in known.tenants.values() {
+        let id = tenant.id;
+        match tenant.state {
+            State::Deleted if jobs::erasure(&with.control, id).await?.is_none() => {
+                let what = format!("tenant {id} is deleted, and nothing will erase it");
+                let advice =
+                    format!("`strowgerctl tenant delete {id}` queues its erasure, `tenant undelete {id}` serves it");
+                found.push(Finding::new("tenant.kept", HERE, what, advice));
+            }
+            State::Provisioning => {
+                let open = |job: &Job| job.state.is_open();
+                if !jobs::list(&with.control, Some(id), None, i64::MAX).await?.iter().any(open) {
+                    let what = format!("tenant {id} is not made yet, and nobody is at it");
+                    let advice = format!("`strowgerctl job list --tenant {id}`, then `job retry` or `job cancel`");
+                    found.push(Finding::new("tenant.unfinished", HERE, what, advice));
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(found)
+}
