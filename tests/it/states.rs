@@ -48,6 +48,8 @@ fn a_read_only_tenant_is_read_greeted_and_not_written() {
         let ended = account.signed(&server, "/call/status", &account.call(CALLER, NUMBER)).send().await.unwrap();
         assert_eq!(ended.status(), 200);
 
+        let doctor = w.ctl(&["doctor"]);
+        assert_eq!(doctor.code, Some(0), "as it must be: {}{}", doctor.stdout, doctor.stderr);
         for refused in [write, "update settings set agent_name = 'x'", "delete from memories"] {
             let error = db.execute(refused, &[]).await.expect_err(refused);
             assert_eq!(error.code(), Some(&SqlState::INSUFFICIENT_PRIVILEGE), "{refused}");

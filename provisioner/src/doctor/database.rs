@@ -120,8 +120,8 @@ async fn grants(db: &AdminDb, ward: &mut Ward<'_>, database: &str, tenants: &Has
                where n.nspname ~ '^tenant_[0-9]+$' and c.relkind in ('r', 'p') and
                      (c.relname = $2 and has_table_privilege(g.oid, c.oid, 'select')
                       or c.relname <> $2 and not has_table_privilege(g.oid, c.oid, 'select')
-                      or c.relname <> $2 and n.nspname = any ($4 || $5)
-                         and (select bool_or(has_table_privilege(g.oid, c.oid, p) = (c.relname = any ($1) or n.nspname = any ($5)))
+                      or c.relname <> $2 and n.nspname = any ($4::text[] || $5::text[])
+                         and (select bool_or(has_table_privilege(g.oid, c.oid, p) = (c.relname = any ($1) or n.nspname = any ($5::text[])))
                               from unnest(array['insert', 'update', 'delete']) p))
                group by 1 order by 1";
     // What a tenant that is not served may write is put right when it is served again.
