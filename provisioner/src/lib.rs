@@ -14,6 +14,7 @@ pub mod bootstrap;
 pub mod tenants;
 pub mod numbers;
 pub mod credentials;
+pub mod rotation;
 pub mod jobs;
 pub mod worker;
 pub mod settings;

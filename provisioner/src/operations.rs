@@ -9,6 +9,7 @@ use strowger::control::tenants::{self, State, Tenant};
 use strowger::id::TenantId;
 
 use crate::error::{Error, Result};
+use crate::steps::Logins;
 use crate::{Provisioner, steps};
 
 /// One step of a job.
@@ -29,6 +30,18 @@ pub(crate) enum Step {
     /// Running servers know.
     Settle,
     HandOver,
+    /// Control knows the login that comes next, and its password.
+    Prepare,
+    /// Postgres takes that login too.
+    Arm,
+    /// It is the one that is handed out, and the other one retires.
+    Switch,
+    /// Every running server knows; one that does not is an error.
+    Confirm,
+    /// Postgres refuses the login that retires.
+    Disarm,
+    /// Its sessions have ended.
+    Drain,
 }
 
 impl Step {
@@ -45,6 +58,12 @@ impl Step {
             Self::Fence => "fence",
             Self::Settle => "settle",
             Self::HandOver => "hand-over",
+            Self::Prepare => "prepare",
+            Self::Arm => "arm",
+            Self::Switch => "switch",
+            Self::Confirm => "confirm",
+            Self::Disarm => "disarm",
+            Self::Drain => "drain",
         }
     }
 }
@@ -52,12 +71,15 @@ impl Step {
 /// The steps of a kind, in order.
 pub(crate) fn steps(kind: Kind) -> &'static [Step] {
     use Step::{Activate, Block, Database, Fence, Grants, HandOver, Reservation, Roles, Schema, Settle};
+    use Step::{Arm, Confirm, Disarm, Drain, Prepare, Switch};
     match kind {
         Kind::Create => &[Reservation, Roles, Database, Schema, Activate],
         Kind::Repair => &[Roles, Database, Grants],
         Kind::Suspend | Kind::Delete => &[Block, Fence, Settle],
         Kind::Resume => &[Roles, Database, Grants, Activate, Settle],
         Kind::HandOver => &[HandOver],
+        // Refused before it is waited for: nobody who knows needs it, and whoever tries it looks again.
+        Kind::RotateLogin => &[Prepare, Arm, Switch, Confirm, Disarm, Drain],
     }
 }
 
@@ -70,6 +92,7 @@ pub(crate) fn undone_by(kind: Kind) -> Option<&'static str> {
         Kind::Delete => Some("a deletion is not taken back"),
         Kind::Repair => Some("a repair only puts back what must be so"),
         Kind::HandOver => Some("`strowgerctl number assign` or `number release` gives the number to somebody else"),
+        Kind::RotateLogin => Some("`strowgerctl rotate tenant` gives the tenant yet another password"),
     }
 }
 
@@ -79,7 +102,7 @@ pub(crate) fn supersedes(kind: Kind) -> &'static [Kind] {
         Kind::Suspend => &[Kind::Resume, Kind::Repair],
         Kind::Resume => &[Kind::Suspend],
         Kind::Delete => &[Kind::Create, Kind::Suspend, Kind::Resume, Kind::Repair],
-        Kind::Create | Kind::Repair | Kind::HandOver => &[],
+        Kind::Create | Kind::Repair | Kind::HandOver | Kind::RotateLogin => &[],
     }
 }
 
@@ -110,6 +133,7 @@ impl<'p> Context<'p> {
             Kind::Repair => tenant.state != State::Active,
             Kind::Suspend | Kind::Resume => !matches!(tenant.state, State::Active | State::Suspended),
             Kind::Delete => tenant.state == State::Erased,
+            Kind::RotateLogin => !matches!(tenant.state, State::Active | State::Suspended),
             Kind::HandOver => false,
         }
     }
@@ -120,6 +144,12 @@ impl<'p> Context<'p> {
             (Step::Settle, _) => with.settle().await.map(drop),
             (Step::HandOver, _) => steps::hand_over(with, self.job).await,
             (Step::Reservation, _) => Ok(()),
+            (Step::Confirm, _) => with.settle_all().await,
+            (Step::Prepare, _) => self.logins().await?.prepare().await,
+            (Step::Arm, _) => self.logins().await?.arm().await,
+            (Step::Switch, _) => self.logins().await?.switch().await,
+            (Step::Disarm, _) => self.logins().await?.disarm().await,
+            (Step::Drain, _) => self.logins().await?.drain().await,
             (Step::Block, Some((tenant, _))) => {
                 let next = if self.job.kind == Kind::Delete { State::Deleted } else { State::Suspended };
                 self.transition(tenant.id, next).await
@@ -137,6 +167,14 @@ impl<'p> Context<'p> {
             (Step::Grants, Some((tenant, cluster))) => steps::ensure_grants(with, cluster, tenant).await,
             (Step::Fence, Some((tenant, cluster))) => steps::fence(with, cluster, tenant).await,
             (_, None) => Err(Error::Conflict(format!("job {} is about a tenant that is not there", self.job.id))),
+        }
+    }
+
+    /// The logins that change turns, as they are now.
+    async fn logins(&self) -> Result<Logins<'p>> {
+        match &self.place {
+            Some((tenant, cluster)) => Logins::of_tenant(self.with, tenant, cluster).await,
+            None => Err(Error::Conflict(format!("job {} is about logins that are not there", self.job.id))),
         }
     }
 

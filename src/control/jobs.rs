@@ -51,6 +51,8 @@ kinds! {
     Delete = "delete";
     /// Gives a number to a tenant, or to nobody.
     HandOver = "hand-over";
+    /// Has a tenant's two logins change turns, the new one with a new password.
+    RotateLogin = "rotate-login";
 }
 
 impl Kind {

@@ -17,6 +17,7 @@ pub mod placements;
 pub mod secrets;
 pub mod tenants;
 pub mod tokens;
+pub mod turns;
 
 use std::time::Duration;
 

@@ -18,6 +18,8 @@ mod watch;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::broadcast;
+
 use crate::clock::Clock;
 use crate::control::numbers::NumberRow;
 use crate::control::placements::Placement;
@@ -104,7 +106,11 @@ pub struct Directory {
     keys: Cache<String, VerifyingKey>,
     sentence: Cache<(), String>,
     outage: Arc<Outage>,
+    changed: broadcast::Sender<TenantId>,
 }
+
+/// So many announced changes of tenants may wait for whoever follows them.
+const CHANGES_KEPT: usize = 1024;
 
 impl Directory {
     /// An empty directory over a control database, opening secrets with `ring`.
@@ -119,7 +125,13 @@ impl Directory {
             keys: Cache::new(100, clock, keep, &outage),
             sentence: Cache::new(1, clock, keep, &outage),
             outage,
+            changed: broadcast::Sender::new(CHANGES_KEPT),
         }
+    }
+
+    /// Tenants that are announced as changed from here on, each after what was cached of it is gone.
+    pub fn changed_tenants(&self) -> broadcast::Receiver<TenantId> {
+        self.changed.subscribe()
     }
 
     /// The control database below, for the few writes a server makes.

@@ -65,6 +65,8 @@ impl Directory {
             News::Tenant(id) => {
                 if let Ok(id) = id.parse::<TenantId>() {
                     self.tenants.invalidate(&id);
+                    // Nobody may be following; then nobody needs to know.
+                    let _ = self.changed.send(id);
                 }
             }
             News::Number(kind, value) => {

@@ -15,6 +15,7 @@ mod jobs;
 mod malformed;
 mod memories;
 mod provisioning;
+mod rotation;
 mod routes;
 mod slow_clients;
 mod tls;

@@ -92,6 +92,9 @@ pub(super) enum Command {
     /// Keys that sign service tokens
     #[command(subcommand)]
     Key(Key),
+    /// New credentials, without one failed request
+    #[command(subcommand)]
+    Rotate(Rotate),
     /// What the provisioner is doing, has done, and could not do
     #[command(subcommand)]
     Job(Job),
@@ -288,6 +291,18 @@ pub(super) enum Key {
     Retire { kid: String },
     /// All keys
     List,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Rotate {
+    /// Give a tenant, or each of them, a new login password; the old one is refused when this returns
+    Tenant {
+        #[arg(required_unless_present = "all")]
+        id: Option<TenantId>,
+        /// Every tenant
+        #[arg(long, conflicts_with = "id")]
+        all: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -5,6 +5,7 @@ mod commands;
 mod local;
 mod output;
 mod progress;
+mod rotate;
 mod running;
 
 pub use args::Cli;

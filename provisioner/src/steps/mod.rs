@@ -3,6 +3,7 @@
 mod database;
 mod drop;
 mod hand_over;
+mod logins;
 mod mirror;
 mod roles;
 mod schema;
@@ -16,6 +17,7 @@ use strowger::vault::{Scope, Secret};
 pub(crate) use database::{clone_template, ensure_database};
 pub(crate) use drop::{drop_database, drop_roles, drop_schema};
 pub(crate) use hand_over::{hand_over, may_have_numbers};
+pub(crate) use logins::Logins;
 use mirror::Mirror;
 pub(crate) use roles::{ensure_roles, expected_settings, fence};
 pub(crate) use schema::{Owner, ensure_grants, ensure_schema};

@@ -6,6 +6,7 @@
 
 mod catalog;
 mod number;
+mod rotate;
 mod tapped;
 
 use std::sync::Arc;

@@ -71,13 +71,19 @@ impl Tapped {
 
     /// Runs a command and kills it at one statement, which it must reach.
     pub(super) async fn kill(&self, at: usize, moment: Moment, args: &[&str]) {
+        assert!(self.kill_or_end(at, moment, args).await, "{args:?} ended before statement {at}");
+    }
+
+    /// The same for a command that asks again until servers have answered: whether it was killed. It may need fewer statements.
+    pub(super) async fn kill_or_end(&self, at: usize, moment: Moment, args: &[&str]) -> bool {
         self.tap.arm(Some((at, moment)));
         let mut child = self.spawn(args);
-        tokio::select! {
-            () = self.tap.sprung() => {}
-            ended = child.wait() => panic!("{args:?} ended with {ended:?} before statement {at}"),
-        }
-        child.kill().await.unwrap();
+        let killed = tokio::select! {
+            () = self.tap.sprung() => true,
+            ended = child.wait() => { assert!(ended.unwrap().success(), "{args:?}"); false }
+        };
+        let _ = child.kill().await;
         self.tap.arm(None);
+        killed
     }
 }

@@ -1,0 +1,27 @@
+//! The commands that renew credentials.
+
+use serde_json::{Value, json};
+
+use super::args::{self, Rotate};
+use super::commands::show;
+use crate::error::{Error, Result};
+use crate::{Provisioner, rotation};
+
+pub(super) async fn on_rotate(with: &Provisioner, command: &Rotate, output: args::Output) -> Result<Value> {
+    match command {
+        Rotate::Tenant { id: Some(id), .. } => Ok(json!(rotation::tenant(with, *id).await?)),
+        Rotate::Tenant { id: None, .. } => {
+            let done = rotation::all_tenants(with).await?;
+            let failed = done.iter().filter(|rotated| rotated.error.is_some()).count();
+            if failed == 0 {
+                return Ok(json!(done));
+            }
+            show(output, &json!(done))?;
+            Err(Error::Unavailable(format!(
+                "{failed} of {} tenants do not have their new password yet and are served with the one they had; a worker goes on, \
+                 or run this again: `strowgerctl job list` says how far each is",
+                done.len()
+            )))
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! New credentials under constant load on two server processes, by clients that do not retry: every request is answered.
+
+use std::sync::Arc;
+
+use provisioner::tenants;
+use serde_json::json;
+use strowger::auth::Scope;
+use strowger::control::clusters::Isolation;
+use strowger::control::tenants::Tenant;
+use tokio_postgres::error::SqlState;
+
+use crate::support::load::{Load, Token};
+use crate::support::{World, connect, world};
+
+pub(crate) async fn token(w: &World, tenant: &Tenant) -> Token {
+    Token::new(w.token(tenant.id, &[Scope::ReadMemories, Scope::WriteMemories]).await)
+}
+
+/// Whether Postgres lets whoever comes with this URL in. A login without a password is refused as if the password were wrong.
+async fn lets_in(url: &str) -> bool {
+    match connect(url).await {
+        Ok(_) => true,
+        Err(error) => {
+            assert!(matches!(error.code().map(SqlState::code), Some("28P01" | "28000")), "{error}");
+            false
+        }
+    }
+}
+
+/// Turns red when `Disarm` comes before `Confirm` and the router does not look again, when the switch comes before the next login
+/// is armed, and when a pool is closed under those who wait in it.
+#[test]
+fn a_tenants_password_is_rotated_and_no_request_fails() {
+    world(async |w| {
+        let (one, two) = (w.tenant("One", Isolation::Schema).await, w.tenant("Two", Isolation::Database).await);
+        let servers = [w.server(), w.server()];
+        let load = Load::begin(&servers.each_ref(), &[token(&w, &one).await, token(&w, &two).await], 3);
+        load.goes_on(100).await;
+        for round in 1..=4_i64 {
+            for tenant in [&one, &two] {
+                let id = tenant.id.to_string();
+                let before = w.ctl(&["tenant", "show", &id]).json();
+                let url = tenants::connection(&w.with, tenant.id).await.unwrap();
+                let after = w.ctl(&["rotate", "tenant", &id]).json();
+                assert_eq!(after["generation"], json!(round + 1));
+                let turn = if round % 2 == 1 { "b" } else { "a" };
+                assert_eq!(after["login_role"], json!(w.prefix.tenant(tenant.id, turn)));
+                assert_ne!(after["login_role"], before["login_role"]);
+                assert!(!lets_in(&url).await, "the old login is refused when the command returns");
+                one_login_is_armed(&w, tenant).await;
+            }
+            load.goes_on(100).await;
+        }
+        load.end("rotate tenant, 8 times").await;
+        for server in &servers {
+            server.assert_calm(100).await;
+        }
+        let jobs = w.ctl(&["job", "list"]).json();
+        assert!(jobs.as_array().unwrap().iter().all(|job| job["kind"] != "repair"), "nobody asked for a repair");
+    });
+}
+
+/// The login that control names works; the other one waits without a password; nothing is left of a change.
+pub(crate) async fn one_login_is_armed(w: &World, tenant: &Tenant) {
+    let db = w.superuser(&tenant.cluster, "postgres").await;
+    let sql =
+        "select rolname::text from pg_authid where rolname = any($1) and (rolcanlogin or rolpassword is not null)";
+    let logins = ["a", "b"].map(|turn| w.prefix.tenant(tenant.id, turn));
+    let armed: Vec<String> = db.query(sql, &[&logins.as_slice()]).await.unwrap().iter().map(|row| row.get(0)).collect();
+    let now = tenants::get(&w.with, tenant.id).await.unwrap();
+    assert_eq!(armed, [now.login_role]);
+    assert!(lets_in(&tenants::connection(&w.with, tenant.id).await.unwrap()).await);
+    let control = w.superuser("control", &w.prefix.name("control")).await;
+    let sql = "select count(*) from placements where next_login is not null or retiring_login is not null";
+    assert_eq!(control.query_one(sql, &[]).await.unwrap().get::<_, i64>(0), 0, "no change of logins is half done");
+}
+
+#[test]
+fn all_passwords_are_rotated_and_no_request_fails() {
+    world(async |w: Arc<World>| {
+        let mut all = Vec::new();
+        for n in 0..12 {
+            let isolation = if n % 4 == 0 { Isolation::Database } else { Isolation::Schema };
+            all.push(w.tenant(&format!("Tenant {n}"), isolation).await);
+        }
+        tenants::delete(&w.with, all.pop().unwrap().id, "").await.unwrap();
+        let servers = [w.server(), w.server()];
+        let mut tokens = Vec::new();
+        for tenant in &all {
+            tokens.push(token(&w, tenant).await);
+        }
+        let load = Load::begin(&servers.each_ref(), &tokens, 1);
+        load.goes_on(200).await;
+        let rotated = w.ctl(&["rotate", "tenant", "--all"]).json();
+        load.goes_on(200).await;
+        load.end("rotate tenant --all").await;
+        assert_eq!(rotated.as_array().unwrap().len(), all.len(), "all but the deleted one");
+        for (row, tenant) in rotated.as_array().unwrap().iter().zip(&all) {
+            assert_eq!(
+                (&row["customer_id"], &row["generation"], &row["error"]),
+                (&json!(tenant.id), &json!(2), &json!(null))
+            );
+            one_login_is_armed(&w, tenant).await;
+        }
+    });
+}
+
+/// A stolen password is answered by a suspension first; the tenant comes back with a new one.
+///
+/// Turns red when `Arm` lets a suspended tenant's next login in.
+#[test]
+fn a_suspended_tenant_gets_its_new_password_when_it_is_resumed() {
+    world(async |w| {
+        let one = w.tenant("One", Isolation::Schema).await;
+        let (id, stolen) = (one.id.to_string(), tenants::connection(&w.with, one.id).await.unwrap());
+        w.ctl(&["tenant", "suspend", &id]).json();
+        let rotated = w.ctl(&["rotate", "tenant", &id]).json();
+        assert_eq!(
+            (&rotated["state"], &rotated["login_role"]),
+            (&json!("suspended"), &json!(w.prefix.tenant(one.id, "b")))
+        );
+        let new = tenants::connection(&w.with, one.id).await.unwrap();
+        assert!(!lets_in(&new).await, "it is suspended");
+        w.ctl(&["tenant", "resume", &id]).json();
+        assert!(lets_in(&new).await && !lets_in(&stolen).await);
+        one_login_is_armed(&w, &one).await;
+        w.ctl(&["tenant", "delete", &id]).json();
+        assert_eq!(w.ctl(&["rotate", "tenant", &id]).code, Some(3));
+    });
+}
+
+/// A session that does not end by itself is a support session, or a thief's.
+#[test]
+fn a_session_of_the_old_login_does_not_outlive_its_grace() {
+    world(async |w| {
+        let one = w.tenant("One", Isolation::Schema).await;
+        let session = w.as_tenant(one.id).await;
+        w.ctl(&["rotate", "tenant", &one.id.to_string()]).json();
+        let ended = session.query_one("select 1", &[]).await.expect_err("its session was ended");
+        assert!(ended.is_closed() || ended.code() == Some(&SqlState::ADMIN_SHUTDOWN), "{ended}");
+    });
+}
