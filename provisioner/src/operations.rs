@@ -6,6 +6,7 @@ use serde_json::Value;
 use strowger::control::clusters::Cluster;
 use strowger::control::jobs::{self, Job, Kind, Subject};
 use strowger::control::tenants::{self, State, Tenant};
+use strowger::control::tokens;
 use strowger::id::TenantId;
 
 use crate::error::{Error, Result};
@@ -42,6 +43,8 @@ pub(crate) enum Step {
     Disarm,
     /// Its sessions have ended.
     Drain,
+    /// Tokens that the key signed are refused.
+    RetireKey,
 }
 
 impl Step {
@@ -64,6 +67,7 @@ impl Step {
             Self::Confirm => "confirm",
             Self::Disarm => "disarm",
             Self::Drain => "drain",
+            Self::RetireKey => "retire-key",
         }
     }
 }
@@ -71,7 +75,7 @@ impl Step {
 /// The steps of a kind, in order.
 pub(crate) fn steps(kind: Kind) -> &'static [Step] {
     use Step::{Activate, Block, Database, Fence, Grants, HandOver, Reservation, Roles, Schema, Settle};
-    use Step::{Arm, Confirm, Disarm, Drain, Prepare, Switch};
+    use Step::{Arm, Confirm, Disarm, Drain, Prepare, RetireKey, Switch};
     match kind {
         Kind::Create => &[Reservation, Roles, Database, Schema, Activate],
         Kind::Repair => &[Roles, Database, Grants],
@@ -80,13 +84,14 @@ pub(crate) fn steps(kind: Kind) -> &'static [Step] {
         Kind::HandOver => &[HandOver],
         // Refused before it is waited for: nobody who knows needs it, and whoever tries it looks again.
         Kind::RotateLogin => &[Prepare, Arm, Switch, Confirm, Disarm, Drain],
+        Kind::RetireKey => &[RetireKey, Confirm],
     }
 }
 
 /// What taking a job back means to the operator; `None` for a kind that is taken back by its opposite.
 pub(crate) fn undone_by(kind: Kind) -> Option<&'static str> {
     match kind {
-        Kind::Create => None,
+        Kind::Create | Kind::RetireKey => None,
         Kind::Suspend => Some("`strowgerctl tenant resume` takes a suspension back"),
         Kind::Resume => Some("`strowgerctl tenant suspend` takes a resumption back"),
         Kind::Delete => Some("a deletion is not taken back"),
@@ -102,7 +107,7 @@ pub(crate) fn supersedes(kind: Kind) -> &'static [Kind] {
         Kind::Suspend => &[Kind::Resume, Kind::Repair],
         Kind::Resume => &[Kind::Suspend],
         Kind::Delete => &[Kind::Create, Kind::Suspend, Kind::Resume, Kind::Repair],
-        Kind::Create | Kind::Repair | Kind::HandOver | Kind::RotateLogin => &[],
+        Kind::Create | Kind::Repair | Kind::HandOver | Kind::RotateLogin | Kind::RetireKey => &[],
     }
 }
 
@@ -120,7 +125,7 @@ impl<'p> Context<'p> {
                 Some(tenant) => Some((tenant.clone(), steps::cluster_of(with, &tenant).await?)),
                 None => None,
             },
-            Subject::Number(_) => None,
+            Subject::Number(_) | Subject::Key(_) => None,
         };
         Ok(Self { with, job, place })
     }
@@ -134,7 +139,7 @@ impl<'p> Context<'p> {
             Kind::Suspend | Kind::Resume => !matches!(tenant.state, State::Active | State::Suspended),
             Kind::Delete => tenant.state == State::Erased,
             Kind::RotateLogin => !matches!(tenant.state, State::Active | State::Suspended),
-            Kind::HandOver => false,
+            Kind::HandOver | Kind::RetireKey => false,
         }
     }
 
@@ -145,6 +150,7 @@ impl<'p> Context<'p> {
             (Step::HandOver, _) => steps::hand_over(with, self.job).await,
             (Step::Reservation, _) => Ok(()),
             (Step::Confirm, _) => with.settle_all().await,
+            (Step::RetireKey, _) => self.retire_key(true).await,
             (Step::Prepare, _) => self.logins().await?.prepare().await,
             (Step::Arm, _) => self.logins().await?.arm().await,
             (Step::Switch, _) => self.logins().await?.switch().await,
@@ -178,7 +184,24 @@ impl<'p> Context<'p> {
         }
     }
 
+    /// Retires the job's signing key, or takes that back.
+    async fn retire_key(&self, retire: bool) -> Result<()> {
+        let Subject::Key(kid) = &self.job.subject else {
+            return Err(Error::Conflict(format!("job {} is not about a signing key", self.job.id)));
+        };
+        let mut change = self.with.control.change(&self.with.actor).await?;
+        if retire {
+            tokens::retire(&mut change, kid).await?;
+        } else {
+            tokens::revive(&mut change, kid).await?;
+        }
+        Ok(change.commit().await?)
+    }
+
     pub(crate) async fn take_back(&self, step: Step) -> Result<()> {
+        if step == Step::RetireKey {
+            return self.retire_key(false).await;
+        }
         let Some((tenant, cluster)) = &self.place else { return Ok(()) };
         match step {
             Step::Reservation => {

@@ -1,4 +1,4 @@
-//! New credentials while everything goes on: tenants' logins.
+//! New credentials while everything goes on: tenants' logins, and the keys that sign service tokens.
 //!
 //! The old credential is refused only once whoever uses it knows the new one, so that no request fails. Killed anywhere, a rotation
 //! is finished by the same command run again, or by a worker.
@@ -7,11 +7,14 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
 use serde_json::json;
-use strowger::control::jobs::{Kind, Subject};
+use strowger::control::jobs::{self, Begin, Kind, Subject};
 use strowger::control::tenants::{self as rows, State, Tenant};
+use strowger::control::tokens;
 use strowger::id::TenantId;
+use time::OffsetDateTime;
 
 use crate::Provisioner;
+use crate::credentials::{self, Algorithm};
 use crate::error::{Error, Result};
 use crate::reconcile::hold;
 use crate::tenants;
@@ -66,4 +69,68 @@ pub async fn all_tenants(with: &Provisioner) -> Result<Vec<Rotated>> {
     let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
     done.sort_by_key(|rotated| rotated.customer_id);
     Ok(done)
+}
+
+/// A signing key that has taken over from another.
+#[derive(Debug, serde::Serialize)]
+pub struct NewSigner {
+    /// What new tokens are signed with.
+    pub kid: String,
+    /// What they were signed with before.
+    pub retiring: Option<String>,
+    /// When a worker retires that one.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub retires_at: Option<OffsetDateTime>,
+    /// When the last token expires that was minted with it: earlier than it retires, or such tokens are refused.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub last_token_expires: Option<OffsetDateTime>,
+}
+
+/// Adds a signing key like the one in use, and has that one retired when `overlap_s` seconds have passed.
+///
+/// With a `kid` of the caller's own it can be run again: a key that signs already is left as it is.
+pub async fn signing_key(with: &Provisioner, kid: Option<&str>, overlap_s: i64) -> Result<NewSigner> {
+    let before = tokens::newest_signer(&with.control).await?.map(|(key, _)| key);
+    let Some(before) = before else {
+        return Err(Error::Conflict("there is no active signing key: add one with `strowgerctl key add`".into()));
+    };
+    if kid == Some(before.kid.as_str()) {
+        with.settle_all().await?;
+        return Ok(NewSigner { kid: before.kid, retiring: None, retires_at: None, last_token_expires: None });
+    }
+    let (algorithm, stem) =
+        if before.algorithm == "EdDSA" { (Algorithm::EdDsa, "ed") } else { (Algorithm::Hs256, "hs") };
+    let kid = match kid {
+        Some(kid) => credentials::well_formed(kid)?.to_owned(),
+        None => next_kid(stem, tokens::list(&with.control).await?.iter().map(|key| key.kid.as_str())),
+    };
+    let mut change = with.control.change(&with.actor).await?;
+    credentials::put_key(with, &mut change, &kid, algorithm).await?;
+    let subject = Subject::Key(before.kid.clone());
+    let job = jobs::begin(&mut change, Kind::RetireKey, &subject, &json!({}), Begin::Later(overlap_s)).await?;
+    change.commit().await?;
+    with.settle_all().await?;
+    Ok(NewSigner {
+        kid,
+        last_token_expires: tokens::last_expiry(&with.control, &before.kid).await?,
+        retiring: Some(before.kid),
+        retires_at: Some(job.not_before),
+    })
+}
+
+/// `ed-3` after `ed-1` and `ed-2`, whatever became of them: a key id is used once.
+fn next_kid<'k>(stem: &str, known: impl Iterator<Item = &'k str>) -> String {
+    let numbers = known.filter_map(|kid| kid.strip_prefix(stem)?.strip_prefix('-')?.parse::<u32>().ok());
+    format!("{stem}-{}", numbers.max().unwrap_or(0).saturating_add(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::next_kid;
+
+    #[test]
+    fn a_key_id_is_used_once() {
+        assert_eq!(next_kid("ed", ["ed-1", "hs-7", "ed-10", "ed-x", "edge-99"].into_iter()), "ed-11");
+        assert_eq!(next_kid("hs", ["ed-1"].into_iter()), "hs-1");
+    }
 }

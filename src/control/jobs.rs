@@ -53,6 +53,8 @@ kinds! {
     HandOver = "hand-over";
     /// Has a tenant's two logins change turns, the new one with a new password.
     RotateLogin = "rotate-login";
+    /// Retires a signing key once its successor has been in use for long enough.
+    RetireKey = "retire-key";
 }
 
 impl Kind {
@@ -70,6 +72,8 @@ pub enum Subject {
     Tenant(TenantId),
     /// One number.
     Number(Number),
+    /// A signing key, by its id.
+    Key(String),
 }
 
 impl std::fmt::Display for Subject {
@@ -77,6 +81,7 @@ impl std::fmt::Display for Subject {
         match self {
             Self::Tenant(id) => write!(f, "tenant {id}"),
             Self::Number(number) => write!(f, "number {number}"),
+            Self::Key(kid) => write!(f, "key {kid}"),
         }
     }
 }
@@ -94,6 +99,7 @@ impl std::str::FromStr for Subject {
         match text.split_once(' ').ok_or_else(unknown)? {
             ("tenant", id) => Ok(Self::Tenant(id.parse().map_err(|_| unknown())?)),
             ("number", number) => Ok(Self::Number(number.parse().map_err(|_| unknown())?)),
+            ("key", kid) if !kid.is_empty() => Ok(Self::Key(kid.to_owned())),
             _ => Err(unknown()),
         }
     }
@@ -103,7 +109,7 @@ impl Subject {
     fn tenant(&self) -> Option<TenantId> {
         match self {
             Self::Tenant(id) => Some(*id),
-            Self::Number(_) => None,
+            Self::Number(_) | Self::Key(_) => None,
         }
     }
 }
@@ -267,10 +273,11 @@ pub async fn begin(
     begin: Begin<'_>,
 ) -> Result<Job, ControlError> {
     let sql = sqlx::AssertSqlSafe(format!(
-        "insert into jobs (kind, subject, tenant_id, params, asked_by, state, holder, lease_until, attempts, not_before)
+        "insert into jobs (kind, subject, tenant_id, params, asked_by, state, holder, lease_until, attempts, not_before,
+                           deadline)
          values ($1, $2, $3, $4, $5, case when $6::text is null then 'queued' else 'running' end, $6,
                  case when $6::text is not null then now() + {LEASE} end, case when $6::text is null then 0 else 1 end,
-                 now() + $7 * interval '1 second')
+                 now() + $7 * interval '1 second', now() + $7 * interval '1 second' + interval '1 day')
          on conflict (kind, subject) where state in ('waiting', 'queued', 'running') do update
          set params = excluded.params, asked_by = excluded.asked_by, state = excluded.state, holder = excluded.holder,
              lease_until = excluded.lease_until, attempts = excluded.attempts, not_before = excluded.not_before,
@@ -333,7 +340,8 @@ pub async fn supersede(change: &mut Change, by: &Job, kinds: &[Kind]) -> Result<
 /// How long a holder that says nothing keeps a job.
 const LEASE: &str = "interval '30 seconds'";
 
-/// Takes a job that is due, or whose holder is gone: that one, or the oldest. Any number of processes may ask at once.
+/// Takes a job that is due, or whose holder is gone: that one, or the oldest. Any number of processes may ask at once. One that
+/// failed and is wanted is taken before it is due again; one that was put off is not.
 ///
 /// Sessions of a holder that let its lease run out are ended: it may hang with the subject's lock in its hands.
 pub async fn claim(control: &Control, holder: &str, wanted: Option<i64>) -> Result<Option<Job>, ControlError> {
@@ -341,7 +349,7 @@ pub async fn claim(control: &Control, holder: &str, wanted: Option<i64>) -> Resu
         "with taken as (
              select id as job, holder as former from jobs
              where ($3::bigint is null or id = $3) and deadline > now()
-               and (state = 'queued' and ($3 is not null or not_before <= now())
+               and (state = 'queued' and ($3 is not null and attempts > 0 or not_before <= now())
                     or state = 'running' and holder <> $1 and (lease_until < now() or not exists (
                         select from pg_stat_activity where usename = current_user and application_name = $2 || holder)))
              order by id limit 1 for update skip locked),
@@ -492,10 +500,10 @@ mod tests {
 
     #[test]
     fn a_subject_is_read_back_as_it_was_written() {
-        for text in ["tenant 42", "number +18005550100", "number whatsapp:106540352242922"] {
+        for text in ["tenant 42", "number +18005550100", "number whatsapp:106540352242922", "key ed-1"] {
             assert_eq!(text.parse::<Subject>().unwrap().to_string(), text);
         }
-        for odd in ["", "tenant", "tenant 0", "tenant x", "number 5", "thing 1"] {
+        for odd in ["", "tenant", "tenant 0", "tenant x", "number 5", "key ", "thing 1"] {
             assert!(odd.parse::<Subject>().is_err(), "{odd}");
         }
     }

@@ -10,7 +10,14 @@ use strowger::control::tenants::Tenant;
 use tokio_postgres::error::SqlState;
 
 use crate::support::load::{Load, Token};
-use crate::support::{World, connect, world};
+use crate::support::{World, connect, until, world};
+
+pub(crate) fn worker(w: &World) -> tokio::process::Child {
+    let mut command = tokio::process::Command::new(crate::support::strowgerctl());
+    command.arg("--config").arg(w.dir.join("strowgerctl.toml")).arg("worker").kill_on_drop(true);
+    command.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+    command.spawn().unwrap()
+}
 
 pub(crate) async fn token(w: &World, tenant: &Tenant) -> Token {
     Token::new(w.token(tenant.id, &[Scope::ReadMemories, Scope::WriteMemories]).await)
@@ -126,6 +133,68 @@ fn a_suspended_tenant_gets_its_new_password_when_it_is_resumed() {
         one_login_is_armed(&w, &one).await;
         w.ctl(&["tenant", "delete", &id]).json();
         assert_eq!(w.ctl(&["rotate", "tenant", &id]).code, Some(3));
+    });
+}
+
+/// Turns red when the old key is retired at once, when the worker does not retire it when its time has come, and when waiting for
+/// the job brings that time forward.
+#[test]
+fn the_signing_key_is_rotated_and_no_request_fails() {
+    world(async |w| {
+        let one = w.tenant("One", Isolation::Schema).await;
+        let servers = [w.server(), w.server()];
+        let tokens = [token(&w, &one).await, token(&w, &one).await];
+        let old = w.token(one.id, &[Scope::ReadMemories]).await;
+        let load = Load::begin(&servers.each_ref(), &tokens, 3);
+        let _worker = worker(&w);
+        load.goes_on(100).await;
+
+        let rotated = w.ctl(&["rotate", "signing-key", "--overlap", "2h"]).json();
+        assert_eq!((&rotated["kid"], &rotated["retiring"]), (&json!("ed-2"), &json!("ed-1")));
+        assert_eq!(w.ctl(&["rotate", "signing-key", "--kid", "ed-2"]).json()["retiring"], json!(null), "run again");
+        load.goes_on(100).await;
+        let services = ["read:memories write:memories"; 2].map(|scope| {
+            w.ctl(&["token", "mint", "--tenant", &one.id.to_string(), "--scope", scope]).stdout.trim().to_owned()
+        });
+        for (token, new) in tokens.iter().zip(services) {
+            token.replace(new);
+        }
+        load.goes_on(100).await;
+        for server in &servers {
+            let answer = server.get("/v1/memories").bearer_auth(&old).send().await.unwrap();
+            assert_eq!(answer.status(), 200, "the old key verifies until the overlap is over");
+        }
+
+        // The overlap is over.
+        let control = w.superuser("control", &w.prefix.name("control")).await;
+        let sql = "update jobs set not_before = now() where kind = 'retire-key' and state = 'queued' and attempts = 0
+                   and not_before > now() + interval '115 minutes' and deadline > not_before + interval '23 hours'";
+        assert_eq!(control.execute(sql, &[]).await.unwrap(), 1);
+        let done = "select state = 'done' from jobs where kind = 'retire-key'";
+        until("the worker retires the key", async || control.query_one(done, &[]).await.unwrap().get(0)).await;
+        for server in &servers {
+            let answer = server.get("/v1/memories").bearer_auth(&old).send().await.unwrap();
+            assert_eq!(answer.status(), 401, "and is refused on every server afterwards");
+        }
+        load.goes_on(100).await;
+        load.end("rotate signing-key").await;
+    });
+}
+
+#[test]
+fn a_retirement_that_is_cancelled_leaves_the_key_in_use() {
+    world(async |w| {
+        let tenant = w.tenant("One", Isolation::Schema).await.id.to_string();
+        w.ctl(&["token", "mint", "--tenant", &tenant, "--scope", "read:memories", "--ttl", "2d"]);
+        let rotated = w.ctl(&["rotate", "signing-key", "--overlap", "1d"]);
+        assert!(rotated.stderr.contains("outlive"), "{}", rotated.stderr);
+        let job = w.ctl(&["job", "list"]).json()[0].clone();
+        assert_eq!((&job["kind"], &job["subject"]), (&json!("retire-key"), &json!("key ed-1")));
+        assert_eq!(w.ctl(&["job", "cancel", &job["id"].to_string()]).json()["state"], "cancelled");
+        let keys = w.ctl(&["key", "list"]).json();
+        assert!(keys.as_array().unwrap().iter().all(|key| key["state"] == "active"), "{keys}");
+        assert_eq!(w.ctl(&["rotate", "signing-key", "--kid", "a key"]).code, Some(3));
+        assert_eq!(w.ctl(&["rotate", "signing-key", "--kid", "ed-1"]).code, Some(3), "a key id is used once");
     });
 }
 

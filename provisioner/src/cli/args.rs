@@ -303,6 +303,15 @@ pub(super) enum Rotate {
         #[arg(long, conflicts_with = "id")]
         all: bool,
     },
+    /// Sign new tokens with a new key. The one in use goes on verifying for a while; then a worker retires it
+    SigningKey {
+        /// How long: at least as long as the longest --ttl of tokens in use. A number and s, m, h or d
+        #[arg(long, default_value = "24h", value_parser = seconds)]
+        overlap: i64,
+        /// The new key's id; with it, the command can be run again [default: the next number]
+        #[arg(long)]
+        kid: Option<String>,
+    },
 }
 
 #[derive(Debug, Subcommand)]

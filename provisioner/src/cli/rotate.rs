@@ -4,11 +4,19 @@ use serde_json::{Value, json};
 
 use super::args::{self, Rotate};
 use super::commands::show;
+use super::output::say;
 use crate::error::{Error, Result};
 use crate::{Provisioner, rotation};
 
 pub(super) async fn on_rotate(with: &Provisioner, command: &Rotate, output: args::Output) -> Result<Value> {
     match command {
+        Rotate::SigningKey { overlap, kid } => {
+            let done = rotation::signing_key(with, kid.as_deref(), *overlap).await?;
+            if done.last_token_expires > done.retires_at {
+                say("tokens were minted that outlive the old key: `strowgerctl job cancel` takes its retirement back");
+            }
+            Ok(json!(done))
+        }
         Rotate::Tenant { id: Some(id), .. } => Ok(json!(rotation::tenant(with, *id).await?)),
         Rotate::Tenant { id: None, .. } => {
             let done = rotation::all_tenants(with).await?;
