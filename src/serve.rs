@@ -63,6 +63,7 @@ impl Server {
         let background = vec![
             tokio::spawn(directory::watch(Arc::clone(&directory), listening, heard_as, first)),
             tokio::spawn(Arc::clone(&router).reap_idle()),
+            tokio::spawn(Arc::clone(&router).follow_changes()),
         ];
         // Nothing is cached before changes are heard of. If control goes away just now, warm caches are not at stake yet.
         let _ = tokio::time::timeout(FIRST_NEWS, listens).await;

@@ -69,24 +69,52 @@ impl AdminDb {
         database: &str,
         tenant: &Tenant,
     ) -> Result<Self> {
-        let db = Self::open_as(with, cluster, database, &Self::session_of(with, tenant)).await?;
-        db.end_earlier(with, tenant).await?;
+        Self::open_alone(with, cluster, database, &Self::sessions_of(tenant)).await
+    }
+
+    /// The same to work on the admin's own logins on a cluster, whose lock is held.
+    pub(crate) async fn open_for_admin(with: &Provisioner, cluster: &Cluster, database: &str) -> Result<Self> {
+        Self::open_alone(with, cluster, database, "strowgerctl admin ").await
+    }
+
+    async fn open_alone(with: &Provisioner, cluster: &Cluster, database: &str, subject: &str) -> Result<Self> {
+        let db = Self::open_as(with, cluster, database, &format!("{subject}{}", with.run)).await?;
+        db.end_others(with, subject).await?;
         Ok(db)
+    }
+
+    fn sessions_of(tenant: &Tenant) -> String {
+        format!("strowgerctl tenant {} ", tenant.id)
     }
 
     /// What a session is called while it works on a tenant.
     pub(crate) fn session_of(with: &Provisioner, tenant: &Tenant) -> String {
-        format!("strowgerctl tenant {} {}", tenant.id, with.run)
+        format!("{}{}", Self::sessions_of(tenant), with.run)
     }
 
     /// Ends the sessions that earlier holders of a tenant's lock opened for it.
     pub(crate) async fn end_earlier(&self, with: &Provisioner, tenant: &Tenant) -> Result<()> {
-        let of_tenant = format!("strowgerctl tenant {} ", tenant.id);
-        let which = "usename = session_user and starts_with(application_name, $1) and application_name <> $2";
-        self.end_sessions(which, &[&of_tenant, &Self::session_of(with, tenant)]).await
+        self.end_others(with, &Self::sessions_of(tenant)).await
+    }
+
+    /// An earlier holder may have come with the login that was in use then.
+    async fn end_others(&self, with: &Provisioner, subject: &str) -> Result<()> {
+        let logins = ["admin_a", "admin_b"].map(|what| with.installation.prefix.name(what));
+        let which = "usename = any($1) and starts_with(application_name, $2) and application_name <> $3";
+        self.end_sessions(which, &[&logins.as_slice(), &subject, &format!("{subject}{}", with.run)]).await
     }
 
     async fn open_as(with: &Provisioner, cluster: &Cluster, database: &str, name: &str) -> Result<Self> {
+        match Self::open_once(with, cluster, database, name).await {
+            // The login may have retired since control was asked for it: asked again, it names the next one.
+            Err(Error::Postgres { sqlstate, .. }) if matches!(sqlstate.as_str(), "28P01" | "28000") => {
+                Self::open_once(with, cluster, database, name).await
+            }
+            opened => opened,
+        }
+    }
+
+    async fn open_once(with: &Provisioner, cluster: &Cluster, database: &str, name: &str) -> Result<Self> {
         let (user, sealed) = clusters::admin(&with.control, cluster.id).await?;
         let key = with.platform_key(strowger::control::keys::Ring::Admin).await?;
         let password = key

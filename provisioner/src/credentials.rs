@@ -5,7 +5,7 @@ use strowger::auth::jwt::{self, Claims, SigningKey};
 use strowger::clock::Clock;
 use strowger::control::keys::Ring;
 use strowger::control::tokens::{self, LegacyFor, NewKey};
-use strowger::control::{accounts, installation, secrets};
+use strowger::control::{Change, accounts, installation, secrets};
 use strowger::id::{AccountSid, TenantId};
 use strowger::vault::{NamedSecret, Scope, Secret};
 use uuid::Uuid;
@@ -109,25 +109,39 @@ const SHORTEST_LEGACY_SECRET: usize = 32;
 
 /// Adds a signing key; it becomes the one that new tokens are signed with.
 pub async fn add_key(with: &Provisioner, kid: &str, algorithm: Algorithm) -> Result<()> {
-    check_kid(kid)?;
+    well_formed(kid)?;
     let mut change = with.control.change(&with.actor).await?;
-    match algorithm {
-        Algorithm::EdDsa => {
-            let pair = SigningPair::generate(&with.platform_key(Ring::Admin).await?, kid)?;
-            tokens::add(&mut change, kid, &pair.as_new()).await?;
-        }
-        Algorithm::Hs256 => {
-            let sealed = with.platform_key(Ring::Server).await?.seal(kid, Secret::random_password().expose());
-            tokens::add(&mut change, kid, &NewKey::Hs256(&sealed)).await?;
-        }
-    }
+    put_key(with, &mut change, kid, algorithm).await?;
     change.commit().await?;
     with.settle_all().await
 }
 
+/// What may stand in a token's header.
+pub(crate) fn well_formed(kid: &str) -> Result<&str> {
+    if kid.is_empty() || kid.len() > 64 || !kid.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)) {
+        return Err(Error::Conflict("a key id is 1 to 64 letters, digits, dots, dashes or underscores".into()));
+    }
+    Ok(kid)
+}
+
+/// Makes a signing key and adds it within a change.
+pub(crate) async fn put_key(with: &Provisioner, change: &mut Change, kid: &str, algorithm: Algorithm) -> Result<()> {
+    match algorithm {
+        Algorithm::EdDsa => {
+            let pair = SigningPair::generate(&with.platform_key(Ring::Admin).await?, kid)?;
+            tokens::add(change, kid, &pair.as_new()).await?;
+        }
+        Algorithm::Hs256 => {
+            let sealed = with.platform_key(Ring::Server).await?.seal(kid, Secret::random_password().expose());
+            tokens::add(change, kid, &NewKey::Hs256(&sealed)).await?;
+        }
+    }
+    Ok(())
+}
+
 /// Registers the secret of a service that signs its own tokens without a key id. Nothing is minted with it.
 pub async fn add_legacy_key(with: &Provisioner, kid: &str, secret: &Secret, of: &LegacyFor) -> Result<()> {
-    check_kid(kid)?;
+    well_formed(kid)?;
     if secret.expose().len() < SHORTEST_LEGACY_SECRET {
         return Err(Error::Conflict(format!(
             "a legacy key's secret has at least {SHORTEST_LEGACY_SECRET} bytes; give the services that use a shorter one a new one first"
@@ -143,13 +157,6 @@ pub async fn add_legacy_key(with: &Provisioner, kid: &str, secret: &Secret, of: 
     tokens::add(&mut change, kid, &NewKey::Legacy(&sealed, of)).await?;
     change.commit().await?;
     with.settle_all().await
-}
-
-fn check_kid(kid: &str) -> Result<()> {
-    if kid.is_empty() || kid.len() > 64 || !kid.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)) {
-        return Err(Error::Conflict("a key id is 1 to 64 letters, digits, dots, dashes or underscores".into()));
-    }
-    Ok(())
 }
 
 /// Retires a signing key on every running server.

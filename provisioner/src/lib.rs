@@ -25,12 +25,14 @@ pub mod erase;
 pub mod numbers;
 pub mod credentials;
 pub mod audit;
+pub mod rotation;
 pub mod jobs;
 pub mod fleet;
 pub mod declared;
 pub mod doctor;
 pub mod worker;
 pub mod settings;
+pub mod rings;
 pub mod embedded;
 pub mod demo;
 pub mod cli;
@@ -76,7 +78,7 @@ impl Provisioner {
         actor: Actor,
     ) -> Result<Self> {
         let run = Uuid::new_v4().simple().to_string();
-        let control = Control::lazy(control_url, &format!("{HOLDER_PREFIX}{run}"), 8)?;
+        let control = Control::patient(control_url, &format!("{HOLDER_PREFIX}{run}"), 8)?;
         let installation = installation::get(&control).await?;
         let installation = installation.ok_or_else(|| {
             Error::Conflict("this control database is not initialised: run `strowgerctl init`".into())

@@ -9,12 +9,14 @@ use strowger::control::clusters::Cluster;
 use strowger::control::jobs::{self, Begin, Job, Kind, Subject};
 use strowger::control::keys::Ring;
 use strowger::control::tenants::{self, State, Tenant};
+use strowger::control::tokens;
 use strowger::id::TenantId;
 use strowger::vault::JobApproval;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::error::{Error, Result};
+use crate::steps::Logins;
 use crate::{Provisioner, steps};
 
 /// How long a deleted tenant is kept when nobody says otherwise.
@@ -48,6 +50,23 @@ pub(crate) enum Step {
     DropRoles,
     /// Nothing is left on any cluster; the data key goes, and a receipt stays.
     Shred,
+    /// Control knows the login that comes next, and its password.
+    Prepare,
+    /// Postgres takes that login too.
+    Arm,
+    /// It is the one that is handed out, and the other one retires.
+    Switch,
+    /// Every running server knows; one that does not is an error.
+    Confirm,
+    /// Postgres refuses the login that retires.
+    Disarm,
+    /// Its sessions have ended.
+    Drain,
+    /// Tokens that the key signed are refused.
+    RetireKey,
+    /// Every running server has the master key.
+    MasterKnown,
+    Rewrap,
 }
 
 impl Step {
@@ -69,6 +88,15 @@ impl Step {
             Self::DropDatabase => "drop-database",
             Self::DropRoles => "drop-roles",
             Self::Shred => "shred",
+            Self::Prepare => "prepare",
+            Self::Arm => "arm",
+            Self::Switch => "switch",
+            Self::Confirm => "confirm",
+            Self::Disarm => "disarm",
+            Self::Drain => "drain",
+            Self::RetireKey => "retire-key",
+            Self::MasterKnown => "master-known",
+            Self::Rewrap => "rewrap",
         }
     }
 }
@@ -79,6 +107,7 @@ pub(crate) fn steps(kind: Kind) -> &'static [Step] {
         Activate, Belongings, Block, Database, DropDatabase, DropRoles, DropSchema, Fence, Grants, HandOver,
         Reservation, Roles, Schema, Settle, Shred,
     };
+    use Step::{Arm, Confirm, Disarm, Drain, MasterKnown, Prepare, RetireKey, Rewrap, Switch};
     match kind {
         Kind::Create => &[Reservation, Roles, Database, Schema, Activate],
         Kind::Repair => &[Roles, Database, Grants],
@@ -87,13 +116,19 @@ pub(crate) fn steps(kind: Kind) -> &'static [Step] {
         Kind::Resume | Kind::Undelete => &[Roles, Database, Grants, Activate, Settle],
         Kind::Erase => &[Block, Fence, Belongings, Settle, DropSchema, DropDatabase, DropRoles, Shred],
         Kind::HandOver => &[HandOver],
+        // Refused before it is waited for: nobody who knows needs it, and whoever tries it looks again.
+        Kind::RotateLogin => &[Prepare, Arm, Switch, Confirm, Disarm, Drain],
+        Kind::RetireKey => &[RetireKey, Confirm],
+        // Nobody has to be told: whoever comes with the former login is refused, looks again and comes with the next.
+        Kind::RotateAdmin => &[Prepare, Arm, Switch, Disarm, Drain],
+        Kind::Rewrap => &[MasterKnown, Rewrap],
     }
 }
 
 /// What taking a job back means to the operator; `None` for a kind that is taken back by its opposite.
 pub(crate) fn undone_by(kind: Kind) -> Option<&'static str> {
     match kind {
-        Kind::Create => None,
+        Kind::Create | Kind::RetireKey => None,
         Kind::Suspend => Some("`strowgerctl tenant resume` takes a suspension back"),
         Kind::ReadOnly => Some("`strowgerctl tenant resume` takes it back"),
         Kind::Resume => Some("`strowgerctl tenant suspend` takes a resumption back"),
@@ -104,6 +139,9 @@ pub(crate) fn undone_by(kind: Kind) -> Option<&'static str> {
         }
         Kind::Repair => Some("a repair only puts back what must be so"),
         Kind::HandOver => Some("`strowgerctl number assign` or `number release` gives the number to somebody else"),
+        Kind::RotateAdmin => Some("`strowgerctl rotate cluster` gives the provisioner yet another password there"),
+        Kind::Rewrap => Some("`strowgerctl rotate master --to` the former key wraps everything with that one again"),
+        Kind::RotateLogin => Some("`strowgerctl rotate tenant` gives the tenant yet another password"),
     }
 }
 
@@ -118,7 +156,13 @@ pub(crate) fn supersedes(kind: Kind) -> &'static [Kind] {
         Kind::Erase => {
             &[Kind::Create, Kind::Suspend, Kind::ReadOnly, Kind::Resume, Kind::Repair, Kind::Delete, Kind::Undelete]
         }
-        Kind::Create | Kind::Repair | Kind::HandOver => &[],
+        Kind::Create
+        | Kind::Repair
+        | Kind::HandOver
+        | Kind::RotateLogin
+        | Kind::RetireKey
+        | Kind::Rewrap
+        | Kind::RotateAdmin => &[],
     }
 }
 
@@ -136,7 +180,7 @@ impl<'p> Context<'p> {
                 Some(tenant) => Some((tenant.clone(), steps::cluster_of(with, &tenant).await?)),
                 None => None,
             },
-            Subject::Number(_) => None,
+            Subject::Number(_) | Subject::Key(_) | Subject::Ring(_) | Subject::Cluster(_) => None,
         };
         Ok(Self { with, job, place })
     }
@@ -153,7 +197,8 @@ impl<'p> Context<'p> {
             Kind::Undelete => !matches!(tenant.state, State::Deleted | State::Active),
             // An erasure that waits for the end of a grace is for a deleted tenant only.
             Kind::Erase => tenant.state != State::Deleted && self.job.params["any_state"] != Value::Bool(true),
-            Kind::HandOver => false,
+            Kind::RotateLogin => !tenant.state.is_kept(),
+            Kind::HandOver | Kind::RetireKey | Kind::Rewrap | Kind::RotateAdmin => false,
         }
     }
 
@@ -163,6 +208,15 @@ impl<'p> Context<'p> {
             (Step::Settle, _) => with.settle().await.map(drop),
             (Step::HandOver, _) => steps::hand_over(with, self.job).await,
             (Step::Reservation, _) => Ok(()),
+            (Step::Confirm, _) => with.settle_all().await,
+            (Step::MasterKnown, _) => steps::master_known_of(with, self.job).await,
+            (Step::Rewrap, _) => steps::rewrap(with, self.job).await,
+            (Step::RetireKey, _) => self.retire_key(true).await,
+            (Step::Prepare, _) => self.logins().await?.prepare().await,
+            (Step::Arm, _) => self.logins().await?.arm().await,
+            (Step::Switch, _) => self.logins().await?.switch().await,
+            (Step::Disarm, _) => self.logins().await?.disarm().await,
+            (Step::Drain, _) => self.logins().await?.drain().await,
             (Step::Block, Some((tenant, _))) => {
                 let next = match self.job.kind {
                     Kind::Delete | Kind::Erase => State::Deleted,
@@ -203,7 +257,33 @@ impl<'p> Context<'p> {
         }
     }
 
+    /// The logins that change turns, as they are now.
+    async fn logins(&self) -> Result<Logins<'p>> {
+        match (&self.place, &self.job.subject) {
+            (Some((tenant, cluster)), _) => Logins::of_tenant(self.with, tenant, cluster).await,
+            (None, Subject::Cluster(name)) => Logins::of_admin(self.with, name).await,
+            _ => Err(Error::Conflict(format!("job {} is about logins that are not there", self.job.id))),
+        }
+    }
+
+    /// Retires the job's signing key, or takes that back.
+    async fn retire_key(&self, retire: bool) -> Result<()> {
+        let Subject::Key(kid) = &self.job.subject else {
+            return Err(Error::Conflict(format!("job {} is not about a signing key", self.job.id)));
+        };
+        let mut change = self.with.control.change(&self.with.actor).await?;
+        if retire {
+            tokens::retire(&mut change, kid).await?;
+        } else {
+            tokens::revive(&mut change, kid).await?;
+        }
+        Ok(change.commit().await?)
+    }
+
     pub(crate) async fn take_back(&self, step: Step) -> Result<()> {
+        if step == Step::RetireKey {
+            return self.retire_key(false).await;
+        }
         let Some((tenant, cluster)) = &self.place else { return Ok(()) };
         match step {
             Step::Reservation => {

@@ -8,6 +8,7 @@ use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 use time::OffsetDateTime;
 
+use super::keys::Ring;
 use super::{Change, Control, ControlError};
 use crate::id::TenantId;
 use crate::phone::Number;
@@ -57,6 +58,14 @@ kinds! {
     Erase = "erase";
     /// Gives a number to a tenant, or to nobody.
     HandOver = "hand-over";
+    /// Has a tenant's two logins change turns, the new one with a new password.
+    RotateLogin = "rotate-login";
+    /// Retires a signing key once its successor has been in use for long enough.
+    RetireKey = "retire-key";
+    /// Wraps all data keys of a ring with one of its master keys.
+    Rewrap = "rewrap";
+    /// Has the provisioner's two logins on a cluster change turns, the new one with a new password.
+    RotateAdmin = "rotate-admin";
 }
 
 impl Kind {
@@ -74,6 +83,12 @@ pub enum Subject {
     Tenant(TenantId),
     /// One number.
     Number(Number),
+    /// A signing key, by its id.
+    Key(String),
+    /// A ring of master keys.
+    Ring(Ring),
+    /// A cluster, by its name.
+    Cluster(String),
 }
 
 impl std::fmt::Display for Subject {
@@ -81,6 +96,9 @@ impl std::fmt::Display for Subject {
         match self {
             Self::Tenant(id) => write!(f, "tenant {id}"),
             Self::Number(number) => write!(f, "number {number}"),
+            Self::Key(kid) => write!(f, "key {kid}"),
+            Self::Cluster(name) => write!(f, "cluster {name}"),
+            Self::Ring(ring) => write!(f, "ring {}", ring.as_str()),
         }
     }
 }
@@ -98,6 +116,9 @@ impl std::str::FromStr for Subject {
         match text.split_once(' ').ok_or_else(unknown)? {
             ("tenant", id) => Ok(Self::Tenant(id.parse().map_err(|_| unknown())?)),
             ("number", number) => Ok(Self::Number(number.parse().map_err(|_| unknown())?)),
+            ("cluster", name) if !name.is_empty() => Ok(Self::Cluster(name.to_owned())),
+            ("ring", ring) => Ok(Self::Ring(ring.parse()?)),
+            ("key", kid) if !kid.is_empty() => Ok(Self::Key(kid.to_owned())),
             _ => Err(unknown()),
         }
     }
@@ -107,7 +128,7 @@ impl Subject {
     fn tenant(&self) -> Option<TenantId> {
         match self {
             Self::Tenant(id) => Some(*id),
-            Self::Number(_) => None,
+            Self::Number(_) | Self::Key(_) | Self::Ring(_) | Self::Cluster(_) => None,
         }
     }
 }
@@ -338,9 +359,9 @@ pub async fn supersede(change: &mut Change, by: &Job, kinds: &[Kind]) -> Result<
 /// How long a holder that says nothing keeps a job.
 const LEASE: &str = "interval '30 seconds'";
 
-/// Takes a job that is due, or whose holder is gone: that one, or the oldest. Any number of processes may ask at once.
-///
-/// One that is asked for by its id is taken before it is due, but for an erasure: its grace is a promise.
+/// Takes a job that is due, or whose holder is gone: that one, or the oldest. Any number of processes may ask at once. One that
+/// failed and is wanted is taken before it is due again; one that was put off is not.
+/// An erasure never is: its grace is a promise.
 ///
 /// Sessions of a holder that let its lease run out are ended: it may hang with the subject's lock in its hands.
 pub async fn claim(control: &Control, holder: &str, wanted: Option<i64>) -> Result<Option<Job>, ControlError> {
@@ -348,7 +369,7 @@ pub async fn claim(control: &Control, holder: &str, wanted: Option<i64>) -> Resu
         "with taken as (
              select id as job, holder as former from jobs
              where ($3::bigint is null or id = $3) and deadline > now()
-               and (state = 'queued' and ($3 is not null and kind <> 'erase' or not_before <= now())
+               and (state = 'queued' and ($3 is not null and attempts > 0 and kind <> 'erase' or not_before <= now())
                     or state = 'running' and holder <> $1 and (lease_until < now() or not exists (
                         select from pg_stat_activity where usename = current_user and application_name = $2 || holder)))
              order by id limit 1 for update skip locked),
@@ -518,10 +539,17 @@ mod tests {
 
     #[test]
     fn a_subject_is_read_back_as_it_was_written() {
-        for text in ["tenant 42", "number +18005550100", "number whatsapp:106540352242922"] {
+        for text in [
+            "tenant 42",
+            "number +18005550100",
+            "number whatsapp:106540352242922",
+            "key ed-1",
+            "ring admin",
+            "cluster eu-1",
+        ] {
             assert_eq!(text.parse::<Subject>().unwrap().to_string(), text);
         }
-        for odd in ["", "tenant", "tenant 0", "tenant x", "number 5", "thing 1"] {
+        for odd in ["", "tenant", "tenant 0", "tenant x", "number 5", "key ", "ring x", "thing 1"] {
             assert!(odd.parse::<Subject>().is_err(), "{odd}");
         }
     }

@@ -2,6 +2,7 @@
 
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
+use time::OffsetDateTime;
 
 use super::{Change, Control, ControlError};
 use crate::id::TenantId;
@@ -191,6 +192,19 @@ pub async fn retire(change: &mut Change, kid: &str) -> Result<(), ControlError> 
         return Err(ControlError::Conflict(format!("there is no signing key {kid}")));
     }
     change.record("signing_key.retire", None, serde_json::json!({ "kid": kid })).await
+}
+
+/// Has a key verify again: its retirement was taken back.
+pub async fn revive(change: &mut Change, kid: &str) -> Result<(), ControlError> {
+    sqlx::query("update signing_keys set state = 'active' where kid = $1").bind(kid).execute(change.conn()).await?;
+    change.record("signing_key.revive", None, serde_json::json!({ "kid": kid })).await
+}
+
+/// When the last token expires that was minted here with a key, if any was.
+pub async fn last_expiry(control: &Control, kid: &str) -> Result<Option<OffsetDateTime>, ControlError> {
+    let sql = "select max(at + (detail ->> 'ttl_s')::bigint * interval '1 second') from audit
+               where action = 'token.mint' and detail ->> 'kid' = $1";
+    Ok(sqlx::query_scalar(sql).bind(kid).fetch_one(control.pool()).await?)
 }
 
 /// The newest active key with what it signs with, legacy ones left out: those sign elsewhere. The server's role may not read `sealed_private`.

@@ -19,6 +19,8 @@ mod watch;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::broadcast;
+
 use crate::clock::Clock;
 use crate::control::numbers::NumberRow;
 use crate::control::placements::Placement;
@@ -114,7 +116,11 @@ pub struct Directory {
     legacy_keys: Cache<(), Vec<LegacyKey>>,
     sentence: Cache<(), String>,
     outage: Arc<Outage>,
+    changed: broadcast::Sender<TenantId>,
 }
+
+/// So many announced changes of tenants may wait for whoever follows them.
+const CHANGES_KEPT: usize = 1024;
 
 impl Directory {
     /// An empty directory over a control database, opening secrets with `ring`.
@@ -130,7 +136,13 @@ impl Directory {
             legacy_keys: Cache::new(1, clock, keep, &outage),
             sentence: Cache::new(1, clock, keep, &outage),
             outage,
+            changed: broadcast::Sender::new(CHANGES_KEPT),
         }
+    }
+
+    /// Tenants that are announced as changed from here on, each after what was cached of it is gone.
+    pub fn changed_tenants(&self) -> broadcast::Receiver<TenantId> {
+        self.changed.subscribe()
     }
 
     /// The control database below, for the few writes a server makes.

@@ -42,13 +42,16 @@ pub(super) struct TenantPool {
 }
 
 impl TenantPool {
-    pub(super) async fn get(&self) -> Result<Object<Manager>, OpenError> {
-        self.pool.get().await.map_err(|error| match error {
-            PoolError::Backend(error) => error,
-            PoolError::Timeout(TimeoutType::Wait) => OpenError::Busy,
-            PoolError::Timeout(_) => OpenError::Unreachable("opening a connection took too long".into()),
-            other => OpenError::Unreachable(other.to_string()),
-        })
+    /// A connection; `None` when the pool was closed, for instance because a newer one has taken its place.
+    async fn get(&self) -> Result<Option<Object<Manager>>, OpenError> {
+        match self.pool.get().await {
+            Ok(connection) => Ok(Some(connection)),
+            Err(PoolError::Closed) => Ok(None),
+            Err(PoolError::Backend(error)) => Err(error),
+            Err(PoolError::Timeout(TimeoutType::Wait)) => Err(OpenError::Busy),
+            Err(PoolError::Timeout(_)) => Err(OpenError::Unreachable("opening a connection took too long".into())),
+            Err(other) => Err(OpenError::Unreachable(other.to_string())),
+        }
     }
 
     /// A pool is as old as its generation, which a migration counts up too: statements prepared before one go with it.
@@ -86,8 +89,37 @@ impl Pools {
         })
     }
 
+    /// A connection of a route's generation or a newer one.
+    pub(super) async fn get(&self, route: &Arc<Route>) -> Result<Object<Manager>, OpenError> {
+        let mut closed: Option<Arc<TenantPool>> = None;
+        loop {
+            let pool = self.of(route)?;
+            if closed.is_some_and(|closed| Arc::ptr_eq(&closed, &pool)) {
+                return Err(OpenError::Unreachable("this process is stopping".into()));
+            }
+            if let Some(connection) = pool.get().await? {
+                return Ok(connection);
+            }
+            // Whoever waited in it goes on in the pool that took its place: a change of logins refuses nobody.
+            closed = Some(pool);
+        }
+    }
+
+    /// Lets a tenant's pool go in favour of a newer route, if there is a pool: its idle connections are closed at once.
+    pub(super) fn follow(&self, route: &Arc<Route>) {
+        if self.holds(route.placement.tenant) {
+            // A route that no pool can be made of is refused when somebody wants it.
+            let _ = self.of(route);
+        }
+    }
+
+    /// Whether there is a pool for the tenant.
+    pub(super) fn holds(&self, tenant: TenantId) -> bool {
+        self.read().contains_key(&tenant)
+    }
+
     /// The pool of a route's generation, made if need be.
-    pub(super) fn of(&self, route: &Arc<Route>) -> Result<Arc<TenantPool>, OpenError> {
+    fn of(&self, route: &Arc<Route>) -> Result<Arc<TenantPool>, OpenError> {
         if let Some(pool) = self.read().get(&route.placement.tenant).filter(|pool| pool.serves(route)) {
             return Ok(Arc::clone(pool));
         }

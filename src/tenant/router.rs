@@ -4,6 +4,8 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::broadcast::error::RecvError;
+
 use super::connect::OpenError;
 use super::db::{Intent, TenantDb};
 use super::pools::{Limits, Pools};
@@ -99,14 +101,31 @@ impl Router {
         }
     }
 
+    /// Lets idle connections go as soon as a tenant's login has changed, until the process ends: whoever retires a login waits
+    /// for the last of its sessions.
+    pub async fn follow_changes(self: Arc<Self>) {
+        let mut changed = self.directory.changed_tenants();
+        loop {
+            match changed.recv().await {
+                Ok(tenant) if self.pools.holds(tenant) => {
+                    if let Ok(Some(route)) = self.directory.tenant(tenant).await {
+                        self.pools.follow(&route);
+                    }
+                }
+                // What was missed is noticed by the tenant's next request.
+                Ok(_) | Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => return,
+            }
+        }
+    }
+
     /// Closes all pools.
     pub fn close(&self) {
         self.pools.close();
     }
 
     async fn checkout<I: Intent>(&self, route: &Arc<Route>) -> Result<TenantDb<I>, Refused> {
-        let open = async { self.pools.of(route)?.get().await };
-        match open.await {
+        match self.pools.get(route).await {
             Ok(connection) => Ok(TenantDb::new(connection, Arc::clone(route))),
             Err(error) => Err(Refused::Open { tenant: route.placement.tenant, error }),
         }

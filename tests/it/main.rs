@@ -23,6 +23,7 @@ mod library;
 mod malformed;
 mod memories;
 mod provisioning;
+mod rotation;
 mod routes;
 mod slow_clients;
 mod states;

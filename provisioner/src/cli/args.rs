@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use strowger::auth::Scope;
 use strowger::clock::Clock;
 use strowger::control::jobs::State as JobState;
+use strowger::control::keys::Ring as MasterRing;
 use strowger::id::{AccountSid, Region, TenantId};
 use strowger::phone::Number;
 use time::OffsetDateTime;
@@ -108,6 +109,12 @@ pub(super) enum Command {
     Apply(Apply),
     /// Print what there is in the format of `apply`; secrets as environment variables to fill
     Export,
+    /// New credentials, without one failed request
+    #[command(subcommand)]
+    Rotate(Rotate),
+    /// Master keys, in the ring files here
+    #[command(subcommand)]
+    Ring(Ring),
     /// What the provisioner is doing, has done, and could not do
     #[command(subcommand)]
     Job(Job),
@@ -461,6 +468,70 @@ pub(super) enum Platform {
         #[arg(value_parser = ["suspended_sentence"])]
         name: String,
         value: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Rotate {
+    /// Give a tenant, or each of them, a new login password; the old one is refused when this returns
+    Tenant {
+        #[arg(required_unless_present = "all")]
+        id: Option<TenantId>,
+        /// Every tenant
+        #[arg(long, conflicts_with = "id")]
+        all: bool,
+    },
+    /// Sign new tokens with a new key. The one in use goes on verifying for a while; then a worker retires it
+    SigningKey {
+        /// How long: at least as long as the longest --ttl of tokens in use. A number and s, m, h or d
+        #[arg(long, default_value = "24h", value_parser = seconds)]
+        overlap: i64,
+        /// The new key's id; with it, the command can be run again [default: the next number]
+        #[arg(long)]
+        kid: Option<String>,
+    },
+    /// Wrap all data keys with another master key, which `ring add` has added
+    Master {
+        /// server or admin
+        #[arg(long)]
+        ring: MasterRing,
+        /// The key that is to wrap everything
+        #[arg(long)]
+        to: String,
+    },
+    /// Give the provisioner a new login password on a cluster, or on each of them
+    Cluster {
+        #[arg(required_unless_present = "all")]
+        name: Option<String>,
+        /// Every cluster
+        #[arg(long, conflicts_with = "name")]
+        all: bool,
+    },
+    /// Which master key wraps how many data keys
+    Status,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Ring {
+    /// Add a new random key to the ring file here. Copy the file to every server, then `rotate master`
+    Add {
+        key: String,
+        /// server or admin
+        #[arg(long)]
+        ring: MasterRing,
+    },
+    /// Remove a key that wraps nothing any more. Keep a copy for as long as you keep old dumps of the control database
+    Remove {
+        key: String,
+        /// server or admin
+        #[arg(long)]
+        ring: MasterRing,
+    },
+    /// The keys of a ring, the one that wraps new data keys first
+    List {
+        /// server or admin
+        #[arg(long)]
+        ring: MasterRing,
     },
 }
 

@@ -18,6 +18,7 @@ use super::args::{
     self, Account, Audit, Cli, Command, Job, Key, KeyAlgorithm, NumberCommand, Platform, Secret, Tenant, Token,
 };
 use super::output::{print, say};
+use super::rotate::{on_rings, on_rotate};
 use super::{audit, clusters, declared, doctor, endings, local, migrate, progress};
 use crate::bootstrap::{self, Superuser};
 use crate::credentials::{self, Algorithm};
@@ -112,6 +113,8 @@ async fn command(cli: &Cli, with: Provisioner, control_url: &str) -> Result<()> 
         }
         Command::Apply(args) => return declared::apply(&with, args, cli.output).await,
         Command::Export => return declared::export(&with).await,
+        Command::Rotate(what) => on_rotate(&with, what, cli.output).await?,
+        Command::Ring(what) => on_rings(&with, what).await?,
         Command::Job(job) => on_jobs(&with, job).await?,
         Command::Audit(command) => match audit::run(&with, command, cli.output).await? {
             Some(result) => result,

@@ -11,6 +11,7 @@ mod local;
 mod migrate;
 mod output;
 mod progress;
+mod rotate;
 mod running;
 
 pub use args::Cli;

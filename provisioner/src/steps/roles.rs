@@ -2,8 +2,10 @@
 
 use strowger::budget::LOGIN_CONNECTION_LIMIT;
 use strowger::control::clusters::Cluster;
+use strowger::control::keys::Ring;
 use strowger::control::tenants::Tenant;
-use strowger::vault::Secret;
+use strowger::control::turns::{self, Turn, Whose};
+use strowger::vault::{Scope, Secret};
 
 use super::{MAINTENANCE_DATABASE, is_shared, shared_group};
 use crate::Provisioner;
@@ -31,31 +33,59 @@ pub(crate) async fn ensure_roles(
             sql.push_str(&format!("create role {} nologin;\n", ident(role)));
         }
     }
-    for turn in ["a", "b"] {
-        let login = prefix.tenant(tenant.id, turn);
-        let role = ident(&login);
-        if !db.exists("select 1 from pg_roles where rolname = $1", &login).await? {
-            sql.push_str(&format!("create role {role};\n"));
-        }
-        let credential = if login == tenant.login_role {
-            format!("login password {}", literal(&scram::verifier(password)?))
-        } else {
+    let turn = turns::get(&with.control, Whose::Tenant(tenant.id)).await?;
+    for name in ["a", "b"] {
+        let login = prefix.tenant(tenant.id, name);
+        let credential = match &turn {
+            _ if login == tenant.login_role => armed(password)?,
+            // While logins change turns, both are right: one is about to be used, or may still be.
+            Some(Turn { next: Some((next, sealed)), .. }) if *next == login => {
+                let key = with.data_key(Scope::Tenant(tenant.id), Ring::Server).await?;
+                armed(&key.open(next, sealed).map_err(Error::vault(format!("the next password of {login}")))?)?
+            }
+            Some(Turn { retiring: Some(retiring), .. }) if *retiring == login => String::new(),
             // The other login waits for its turn without a password.
-            "nologin password null".to_owned()
+            _ => DISARMED.to_owned(),
         };
-        sql.push_str(&format!(
-            "alter role {role} {credential} connection limit {LOGIN_CONNECTION_LIMIT} valid until 'infinity';\n"
-        ));
-        sql.push_str(&settings(&role, &tenant.schema, &databases_with_settings(&db, &login).await?));
-        sql.push_str(&format!("grant {} to {role};\n", ident(&group)));
-        if is_shared(tenant) {
-            sql.push_str(&format!("grant {} to {role};\n", ident(&shared_group(with))));
-        }
+        sql.push_str(&login_sql(with, &db, tenant, &login, &credential).await?);
     }
     let what = db.what();
     let tx = db.begin().await?;
     tx.batch_execute(&sql).await.map_err(Error::postgres(format!("roles of tenant {}, {what}", tenant.id)))?;
     tx.commit().await.map_err(Error::postgres(what))
+}
+
+/// What lets a login in.
+pub(super) fn armed(password: &Secret) -> Result<String> {
+    Ok(format!("login password {}", literal(&scram::verifier(password)?)))
+}
+
+/// What shuts it out.
+pub(super) const DISARMED: &str = "nologin password null";
+
+/// Makes one login of a tenant what it must be. An empty `credential` leaves it as it is.
+pub(super) async fn login_sql(
+    with: &Provisioner,
+    db: &AdminDb,
+    tenant: &Tenant,
+    login: &str,
+    credential: &str,
+) -> Result<String> {
+    let role = ident(login);
+    let mut sql = String::new();
+    if !db.exists("select 1 from pg_roles where rolname = $1", login).await? {
+        sql.push_str(&format!("create role {role};\n"));
+    }
+    sql.push_str(&format!(
+        "alter role {role} {credential} connection limit {LOGIN_CONNECTION_LIMIT} valid until 'infinity';\n"
+    ));
+    sql.push_str(&settings(&role, &tenant.schema, &databases_with_settings(db, login).await?));
+    let group = with.installation.prefix.tenant(tenant.id, "rw");
+    sql.push_str(&format!("grant {} to {role};\n", ident(&group)));
+    if is_shared(tenant) {
+        sql.push_str(&format!("grant {} to {role};\n", ident(&shared_group(with))));
+    }
+    Ok(sql)
 }
 
 /// Databases in which a login has given itself settings of its own.

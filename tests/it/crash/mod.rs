@@ -8,6 +8,7 @@ mod catalog;
 mod declared;
 mod endings;
 mod number;
+mod rotate;
 pub(crate) mod tapped;
 
 use std::sync::Arc;

@@ -5,6 +5,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 
 use serde_json::Value;
+use tokio::io::AsyncReadExt as _;
 use tokio::process::{Child, Command};
 
 use crate::support::counting_proxy::{Moment, Tap};
@@ -74,13 +75,24 @@ impl Tapped {
 
     /// Runs a command and kills it at one statement, which it must reach.
     pub(crate) async fn kill(&self, at: usize, moment: Moment, args: &[&str]) {
+        assert!(self.kill_or_end(at, moment, args).await, "{args:?} ended before statement {at}");
+    }
+
+    /// The same for a command that asks again until servers have answered: whether it was killed. It may need fewer statements.
+    pub(super) async fn kill_or_end(&self, at: usize, moment: Moment, args: &[&str]) -> bool {
         self.tap.arm(Some((at, moment)));
         let mut child = self.spawn(args);
-        tokio::select! {
-            () = self.tap.sprung() => {}
-            ended = child.wait() => panic!("{args:?} ended with {ended:?} before statement {at}"),
-        }
-        child.kill().await.unwrap();
+        let killed = tokio::select! {
+            () = self.tap.sprung() => true,
+            ended = child.wait() => {
+                let mut words = String::new();
+                child.stderr.take().unwrap().read_to_string(&mut words).await.unwrap();
+                assert!(ended.unwrap().success(), "{args:?} at {at}: {words}");
+                false
+            }
+        };
+        let _ = child.kill().await;
         self.tap.arm(None);
+        killed
     }
 }

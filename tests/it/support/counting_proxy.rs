@@ -14,6 +14,9 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
+/// Part of the `application_name` of whoever is counted.
+const PROGRAM: &[u8] = b"strowgerctl";
+
 /// At which moment of a statement its sender is stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Moment {
@@ -109,7 +112,12 @@ impl Tap {
 
     /// Passes messages on, until the client ends or the trap catches one.
     async fn send(&self, mut client: OwnedReadHalf, mut server: OwnedWriteHalf) -> std::io::Result<Option<Caught>> {
-        while !pass_startup(&mut client, &mut server).await? {}
+        let ours = loop {
+            if let Some(startup) = pass_startup(&mut client, &mut server).await? {
+                // A server that runs beside the program under test comes through here too, and is left alone.
+                break startup.windows(PROGRAM.len()).any(|part| part == PROGRAM);
+            }
+        };
         let mut caught = None;
         loop {
             let Ok(kind) = client.read_u8().await else { return Ok(None) };
@@ -121,7 +129,7 @@ impl Tap {
             if matches!(kind, b'Q' | b'S') {
                 self.state.lock().unwrap().round_trips += 1;
             }
-            if matches!(kind, b'Q' | b'E') && caught.is_none() {
+            if ours && matches!(kind, b'Q' | b'E') && caught.is_none() {
                 caught = self.count();
             }
             if caught == Some(Moment::Unsent) {
@@ -148,14 +156,14 @@ struct Caught {
     moment: Moment,
 }
 
-/// The messages without a type: a request for TLS (refused by our servers), then the startup. Says whether it was the last.
-async fn pass_startup(client: &mut OwnedReadHalf, server: &mut OwnedWriteHalf) -> std::io::Result<bool> {
+/// The messages without a type: a request for TLS (refused by our servers), then the startup. What the last of them says.
+async fn pass_startup(client: &mut OwnedReadHalf, server: &mut OwnedWriteHalf) -> std::io::Result<Option<Vec<u8>>> {
     const ENCRYPTION_REQUESTS: [u32; 2] = [80_877_103, 80_877_104];
     let (length, code) = (client.read_u32().await?, client.read_u32().await?);
     let mut rest = vec![0; usize::try_from(length).unwrap() - 8];
     client.read_exact(&mut rest).await?;
     server.write_all(&[&length.to_be_bytes()[..], &code.to_be_bytes(), &rest].concat()).await?;
-    Ok(!ENCRYPTION_REQUESTS.contains(&code))
+    Ok((!ENCRYPTION_REQUESTS.contains(&code)).then_some(rest))
 }
 
 /// Reads what Postgres answers until it is ready for the next statement; nobody gets to see it.

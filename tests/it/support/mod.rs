@@ -3,6 +3,7 @@
 
 mod clusters;
 pub(crate) mod forge;
+pub(crate) mod load;
 mod official;
 pub(crate) mod counting_proxy;
 mod process;

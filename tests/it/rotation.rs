@@ -1,0 +1,380 @@
+//! New credentials under constant load on two server processes, by clients that do not retry: every request is answered.
+
+use std::sync::Arc;
+
+use provisioner::tenants;
+use serde_json::json;
+use strowger::auth::Scope;
+use strowger::control::clusters::Isolation;
+use strowger::control::tenants::Tenant;
+use tokio_postgres::error::SqlState;
+
+use crate::support::load::{Load, Token};
+use crate::support::{World, connect, until, world};
+
+pub(crate) fn worker(w: &World) -> tokio::process::Child {
+    let mut command = tokio::process::Command::new(crate::support::strowgerctl());
+    command.arg("--config").arg(w.dir.join("strowgerctl.toml")).arg("worker").kill_on_drop(true);
+    command.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+    command.spawn().unwrap()
+}
+
+pub(crate) async fn token(w: &World, tenant: &Tenant) -> Token {
+    Token::new(w.token(tenant.id, &[Scope::ReadMemories, Scope::WriteMemories]).await)
+}
+
+/// Whether Postgres lets whoever comes with this URL in. A login without a password is refused as if the password were wrong.
+async fn lets_in(url: &str) -> bool {
+    match connect(url).await {
+        Ok(_) => true,
+        Err(error) => {
+            assert!(matches!(error.code().map(SqlState::code), Some("28P01" | "28000")), "{error}");
+            false
+        }
+    }
+}
+
+/// Turns red when the switch comes before the next login is let in, and when `Disarm` shuts both out.
+#[test]
+fn a_tenants_password_is_rotated_and_no_request_fails() {
+    world(async |w| {
+        let (one, two) = (w.tenant("One", Isolation::Schema).await, w.tenant("Two", Isolation::Database).await);
+        let servers = [w.server(), w.server()];
+        let load = Load::begin(&servers.each_ref(), &[token(&w, &one).await, token(&w, &two).await], 3);
+        load.goes_on(100).await;
+        for round in 1..=4_i64 {
+            for tenant in [&one, &two] {
+                let id = tenant.id.to_string();
+                let before = w.ctl(&["tenant", "show", &id]).json();
+                let url = tenants::connection(&w.with, tenant.id).await.unwrap();
+                let after = w.ctl(&["rotate", "tenant", &id]).json();
+                assert_eq!(after["generation"], json!(round + 1));
+                let turn = if round % 2 == 1 { "b" } else { "a" };
+                assert_eq!(after["login_role"], json!(w.prefix.tenant(tenant.id, turn)));
+                assert_ne!(after["login_role"], before["login_role"]);
+                assert!(!lets_in(&url).await, "the old login is refused when the command returns");
+                one_login_is_armed(&w, tenant).await;
+            }
+            load.goes_on(100).await;
+        }
+        load.end("rotate tenant, 8 times").await;
+        for server in &servers {
+            server.assert_calm(100).await;
+        }
+        let jobs = w.ctl(&["job", "list"]).json();
+        assert!(jobs.as_array().unwrap().iter().all(|job| job["kind"] != "repair"), "nobody asked for a repair");
+    });
+}
+
+/// The login that control names works; the other one waits without a password; nothing is left of a change.
+pub(crate) async fn one_login_is_armed(w: &World, tenant: &Tenant) {
+    let db = w.superuser(&tenant.cluster, "postgres").await;
+    let sql =
+        "select rolname::text from pg_authid where rolname = any($1) and (rolcanlogin or rolpassword is not null)";
+    let logins = ["a", "b"].map(|turn| w.prefix.tenant(tenant.id, turn));
+    let armed: Vec<String> = db.query(sql, &[&logins.as_slice()]).await.unwrap().iter().map(|row| row.get(0)).collect();
+    let now = tenants::get(&w.with, tenant.id).await.unwrap();
+    assert_eq!(armed, [now.login_role]);
+    assert!(lets_in(&tenants::connection(&w.with, tenant.id).await.unwrap()).await);
+    let control = w.superuser("control", &w.prefix.name("control")).await;
+    let sql = "select count(*) from placements where next_login is not null or retiring_login is not null";
+    assert_eq!(control.query_one(sql, &[]).await.unwrap().get::<_, i64>(0), 0, "no change of logins is half done");
+}
+
+/// Turns red when `Drain` does not forget who retired, and when `--all` asks for a deleted tenant.
+#[test]
+fn all_passwords_are_rotated_and_no_request_fails() {
+    world(async |w: Arc<World>| {
+        let mut all = Vec::new();
+        for n in 0..12 {
+            let isolation = if n % 4 == 0 { Isolation::Database } else { Isolation::Schema };
+            all.push(w.tenant(&format!("Tenant {n}"), isolation).await);
+        }
+        provisioner::erase::delete(&w.with, all.pop().unwrap().id, "", None).await.unwrap();
+        let servers = [w.server(), w.server()];
+        let mut tokens = Vec::new();
+        for tenant in &all {
+            tokens.push(token(&w, tenant).await);
+        }
+        let load = Load::begin(&servers.each_ref(), &tokens, 1);
+        load.goes_on(200).await;
+        let rotated = w.ctl(&["rotate", "tenant", "--all"]).json();
+        load.goes_on(200).await;
+        load.end("rotate tenant --all").await;
+        assert_eq!(rotated.as_array().unwrap().len(), all.len(), "all but the deleted one");
+        for (row, tenant) in rotated.as_array().unwrap().iter().zip(&all) {
+            assert_eq!(
+                (&row["customer_id"], &row["generation"], &row["error"]),
+                (&json!(tenant.id), &json!(2), &json!(null))
+            );
+            one_login_is_armed(&w, tenant).await;
+        }
+    });
+}
+
+/// A stolen password is answered by a suspension first; the tenant comes back with a new one.
+///
+/// Turns red when `Arm` lets a suspended tenant's next login in.
+#[test]
+fn a_suspended_tenant_gets_its_new_password_when_it_is_resumed() {
+    world(async |w| {
+        let one = w.tenant("One", Isolation::Schema).await;
+        let (id, stolen) = (one.id.to_string(), tenants::connection(&w.with, one.id).await.unwrap());
+        w.ctl(&["tenant", "suspend", &id]).json();
+        let rotated = w.ctl(&["rotate", "tenant", &id]).json();
+        assert_eq!(
+            (&rotated["state"], &rotated["login_role"]),
+            (&json!("suspended"), &json!(w.prefix.tenant(one.id, "b")))
+        );
+        let new = tenants::connection(&w.with, one.id).await.unwrap();
+        assert!(!lets_in(&new).await, "it is suspended");
+        w.ctl(&["tenant", "resume", &id]).json();
+        assert!(lets_in(&new).await && !lets_in(&stolen).await);
+        one_login_is_armed(&w, &one).await;
+        w.ctl(&["tenant", "delete", &id]).json();
+        assert_eq!(w.ctl(&["rotate", "tenant", &id]).code, Some(3));
+    });
+}
+
+/// Turns red when the old key is retired at once, and when the worker does not retire it when its time has come.
+#[test]
+fn the_signing_key_is_rotated_and_no_request_fails() {
+    world(async |w| {
+        let one = w.tenant("One", Isolation::Schema).await;
+        let servers = [w.server(), w.server()];
+        let tokens = [token(&w, &one).await, token(&w, &one).await];
+        let old = w.token(one.id, &[Scope::ReadMemories]).await;
+        let load = Load::begin(&servers.each_ref(), &tokens, 3);
+        let _worker = worker(&w);
+        load.goes_on(100).await;
+
+        let rotated = w.ctl(&["rotate", "signing-key", "--overlap", "2h"]).json();
+        assert_eq!((&rotated["kid"], &rotated["retiring"]), (&json!("ed-2"), &json!("ed-1")));
+        assert_eq!(w.ctl(&["rotate", "signing-key", "--kid", "ed-2"]).json()["retiring"], json!(null), "run again");
+        load.goes_on(100).await;
+        let services = ["read:memories write:memories"; 2].map(|scope| {
+            w.ctl(&["token", "mint", "--tenant", &one.id.to_string(), "--scope", scope]).stdout.trim().to_owned()
+        });
+        for (token, new) in tokens.iter().zip(services) {
+            token.replace(new);
+        }
+        load.goes_on(100).await;
+        for server in &servers {
+            let answer = server.get("/v1/memories").bearer_auth(&old).send().await.unwrap();
+            assert_eq!(answer.status(), 200, "the old key verifies until the overlap is over");
+        }
+
+        // The overlap is over.
+        let control = w.superuser("control", &w.prefix.name("control")).await;
+        let sql = "update jobs set not_before = now() where kind = 'retire-key' and state = 'queued' and attempts = 0
+                   and not_before > now() + interval '115 minutes' and deadline > not_before + interval '23 hours'";
+        assert_eq!(control.execute(sql, &[]).await.unwrap(), 1);
+        let done = "select state = 'done' from jobs where kind = 'retire-key'";
+        until("the worker retires the key", async || control.query_one(done, &[]).await.unwrap().get(0)).await;
+        for server in &servers {
+            let answer = server.get("/v1/memories").bearer_auth(&old).send().await.unwrap();
+            assert_eq!(answer.status(), 401, "and is refused on every server afterwards");
+        }
+        load.goes_on(100).await;
+        load.end("rotate signing-key").await;
+    });
+}
+
+/// Turns red when taking a retirement back is refused.
+#[test]
+fn a_retirement_that_is_cancelled_leaves_the_key_in_use() {
+    world(async |w| {
+        let tenant = w.tenant("One", Isolation::Schema).await.id.to_string();
+        w.ctl(&["token", "mint", "--tenant", &tenant, "--scope", "read:memories", "--ttl", "2d"]);
+        let rotated = w.ctl(&["rotate", "signing-key", "--overlap", "1d"]);
+        assert!(rotated.stderr.contains("outlive"), "{}", rotated.stderr);
+        let job = w.ctl(&["job", "list"]).json()[0].clone();
+        assert_eq!((&job["kind"], &job["subject"]), (&json!("retire-key"), &json!("key ed-1")));
+        assert_eq!(w.ctl(&["job", "cancel", &job["id"].to_string()]).json()["state"], "cancelled");
+        let keys = w.ctl(&["key", "list"]).json();
+        assert!(keys.as_array().unwrap().iter().all(|key| key["state"] == "active"), "{keys}");
+        assert_eq!(w.ctl(&["rotate", "signing-key", "--kid", "a key"]).code, Some(3));
+        assert_eq!(w.ctl(&["rotate", "signing-key", "--kid", "ed-1"]).code, Some(3), "a key id is used once");
+    });
+}
+
+/// How many data keys each master key of the ring wraps.
+fn wraps(w: &World, ring: &str) -> Vec<(String, i64, bool)> {
+    let all = w.ctl(&["rotate", "status"]).json();
+    let rows = all.as_array().unwrap().iter().filter(|row| row["ring"] == ring);
+    let cells = |row: &serde_json::Value| {
+        (row["key"].as_str().unwrap().to_owned(), row["data_keys"].as_i64().unwrap(), row["wraps_new"] == true)
+    };
+    rows.map(cells).collect()
+}
+
+/// One server reads the operator's own ring file, the other one has a copy elsewhere. Nothing they know stays cached for long.
+///
+/// Turns red when a server does not read its ring again, when `rotate master` does not ask whether it has the key, and when a
+/// new tenant's key is wrapped with one that a server lacks.
+#[test]
+fn the_master_key_is_rotated_and_no_request_fails() {
+    world(async |w| {
+        let tenants = [w.tenant("One", Isolation::Schema).await, w.tenant("Two", Isolation::Database).await];
+        let copy = w.dir.join("copy.ring");
+        std::fs::copy(w.dir.join("server.ring"), &copy).unwrap();
+        let far = ["--key-ring", copy.to_str().unwrap(), "--instance", "far"];
+        let servers = [w.server(), w.server_with(&far)];
+        let control = w.superuser("control", &w.prefix.name("control")).await;
+        let forgetting = tokio::spawn(async move {
+            loop {
+                control.batch_execute("select pg_notify('strowger_changes', 'everything')").await.unwrap();
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+        });
+        let tokens = [token(&w, &tenants[0]).await, token(&w, &tenants[1]).await];
+        let load = Load::begin(&servers.each_ref(), &tokens, 2);
+        load.goes_on(100).await;
+
+        assert_eq!(wraps(&w, "server"), [("s1".into(), 3, true)]);
+        w.ctl(&["ring", "add", "s2", "--ring", "server"]).json();
+        let rotate = ["rotate", "master", "--ring", "server", "--to", "s2"];
+        let refused = w.ctl(&rotate);
+        assert_eq!((refused.code, refused.stderr.contains("far~")), (Some(3), true), "{}", refused.stderr);
+        assert_eq!(wraps(&w, "server"), [("s1".into(), 3, true), ("s2".into(), 0, false)], "nothing was changed");
+        assert_eq!(w.ctl(&["ring", "remove", "s1", "--ring", "server"]).code, Some(3));
+        load.goes_on(50).await;
+
+        std::fs::copy(w.dir.join("server.ring"), &copy).unwrap();
+        w.ctl(&rotate).json();
+        assert_eq!(wraps(&w, "server"), [("s2".into(), 3, true), ("s1".into(), 0, false)]);
+        load.goes_on(50).await;
+        let new = w.ctl(&["tenant", "create", "--name", "Three", "--isolation", "schema"]).json();
+        w.ctl(&["ring", "remove", "s1", "--ring", "server"]).json();
+        assert_eq!(wraps(&w, "server"), [("s2".into(), 4, true)]);
+        let minted = w.ctl(&["token", "mint", "--tenant", &new["customer_id"].to_string(), "--scope", "read:memories"]);
+        for server in &servers {
+            let answer = server.get("/v1/memories").bearer_auth(minted.stdout.trim()).send().await.unwrap();
+            assert_eq!(answer.status(), 200, "a tenant made since");
+        }
+        std::fs::copy(w.dir.join("server.ring"), &copy).unwrap();
+        w.ctl(&["rotate", "tenant", "--all"]).json();
+
+        // The ring that only we have.
+        w.ctl(&["ring", "add", "a2", "--ring", "admin"]).json();
+        w.ctl(&["rotate", "master", "--ring", "admin", "--to", "a2"]).json();
+        w.ctl(&["ring", "remove", "a1", "--ring", "admin"]).json();
+        assert_eq!(wraps(&w, "admin"), [("a2".into(), 1, true)]);
+        w.ctl(&["tenant", "create", "--name", "Four", "--isolation", "database"]).json();
+        load.goes_on(100).await;
+        load.end("rotate master").await;
+        forgetting.abort();
+
+        for wrong in [
+            ["rotate", "master", "--ring", "server", "--to", "s9"].as_slice(),
+            &["ring", "add", "s2", "--ring", "server"],
+            &["ring", "add", "S 2", "--ring", "server"],
+            &["ring", "remove", "s2", "--ring", "server"],
+            &["ring", "remove", "s1", "--ring", "server"],
+        ] {
+            assert_eq!(w.ctl(wrong).code, Some(3), "{wrong:?}");
+        }
+        assert_eq!(w.ctl(&["ring", "list", "--ring", "other"]).code, Some(2));
+    });
+}
+
+/// Turns red when the retiring login is not shut out, and when the next one is not a member of the admin role.
+#[test]
+fn the_provisioners_own_login_is_rotated_while_it_works() {
+    world(async |w: Arc<World>| {
+        let one = w.tenant("One", Isolation::Schema).await;
+        let servers = [w.server(), w.server()];
+        let load = Load::begin(&servers.each_ref(), &[token(&w, &one).await], 1);
+        // Commands that come one after the other, each with a new connection as the admin.
+        let working = {
+            let w = Arc::clone(&w);
+            let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
+            let stopped = Arc::clone(&stop);
+            let task = tokio::spawn(async move {
+                let mut done = 0;
+                while !stopped.load(std::sync::atomic::Ordering::Relaxed) {
+                    tenants::repair(&w.with, one.id).await.unwrap();
+                    done += 1;
+                }
+                done
+            });
+            (stop, task)
+        };
+        let db = w.superuser("shared", "postgres").await;
+        for round in 0..6 {
+            load.goes_on(10).await;
+            let rotated = w.ctl(&["rotate", "cluster", "shared"]).json();
+            let login = w.prefix.name(if round % 2 == 0 { "admin_b" } else { "admin_a" });
+            assert_eq!(rotated, json!({ "cluster": "shared", "login_role": login }));
+            let sql = "select rolname::text from pg_authid where rolname = any($1) and (rolcanlogin or rolpassword is not null)";
+            let both = ["admin_a", "admin_b"].map(|what| w.prefix.name(what));
+            let armed = db.query(sql, &[&both.as_slice()]).await.unwrap();
+            assert_eq!(armed.iter().map(|row| row.get(0)).collect::<Vec<String>>(), [login]);
+        }
+        working.0.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(working.1.await.unwrap() > 5, "repairs went on");
+        assert_eq!(w.ctl(&["rotate", "cluster", "--all"]).json().as_array().unwrap().len(), 2);
+        assert_eq!(w.ctl(&["rotate", "cluster", "missing"]).code, Some(3));
+        load.end("rotate cluster, 8 times").await;
+
+        // Whoever adds the cluster again begins again.
+        let again = w.ctl_with(&["cluster", "add", "shared", "--kind", "shared"], &World::superuser_url("shared"));
+        assert_eq!(again.code, Some(0), "{}", again.stderr);
+        w.ctl(&["tenant", "create", "--name", "Two", "--isolation", "schema"]).json();
+        let old =
+            db.query_one("select rolcanlogin from pg_roles where rolname = $1", &[&w.prefix.name("admin_b")]).await;
+        assert!(!old.unwrap().get::<_, bool>(0));
+    });
+}
+
+/// A command has read which login to use, and that one retires before it comes to log in.
+///
+/// Turns red when `AdminDb` does not ask control again after a refusal.
+#[test]
+fn a_command_whose_admin_login_retires_just_then_comes_with_the_next() {
+    world(async |w| {
+        let one = w.tenant("One", Isolation::Schema).await;
+        let [a, b] = ["admin_a", "admin_b"].map(|what| w.prefix.name(what));
+        let (rotating, watching) = (w.superuser("shared", "postgres").await, w.superuser("shared", "postgres").await);
+        let control = w.superuser("control", &w.prefix.name("control")).await;
+        // What a rotation to b would write, noted from one; then a is in use again.
+        w.ctl(&["rotate", "cluster", "shared"]).json();
+        let sql = "select rolpassword from pg_authid where rolname = $1";
+        let verifier: String = rotating.query_one(sql, &[&b]).await.unwrap().get(0);
+        let sql = "select sealed_password from cluster_admins where login = $1";
+        let sealed: Vec<u8> = control.query_one(sql, &[&b]).await.unwrap().get(0);
+        w.ctl(&["rotate", "cluster", "shared"]).json();
+
+        rotating
+            .batch_execute(&format!(
+                "begin; lock table pg_authid in access exclusive mode;
+                 alter role {a} nologin password null; alter role {b} login password '{verifier}'"
+            ))
+            .await
+            .unwrap();
+        let config = w.dir.join("strowgerctl.toml");
+        let mut command = tokio::process::Command::new(crate::support::strowgerctl());
+        command.arg("--config").arg(config).args(["tenant", "repair", &one.id.to_string()]).kill_on_drop(true);
+        let repairing = command.stderr(std::process::Stdio::piped()).spawn().unwrap();
+        let asks = "select exists (select from pg_locks where relation = 'pg_authid'::regclass and not granted)";
+        until("it logs in", async || watching.query_one(asks, &[]).await.unwrap().get(0)).await;
+        let sql = "update cluster_admins set login = $1, sealed_password = $2 where login = $3 and cluster_id =
+                   (select id from clusters where name = 'shared')";
+        assert_eq!(control.execute(sql, &[&b, &sealed, &a]).await.unwrap(), 1);
+        rotating.batch_execute("commit").await.unwrap();
+        let ended = repairing.wait_with_output().await.unwrap();
+        assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    });
+}
+
+/// A session that does not end by itself is a support session, or a thief's. Turns red without `end_sessions` in `drain`.
+#[test]
+fn a_session_of_the_old_login_does_not_outlive_its_grace() {
+    world(async |w| {
+        let one = w.tenant("One", Isolation::Schema).await;
+        let session = w.as_tenant(one.id).await;
+        w.ctl(&["rotate", "tenant", &one.id.to_string()]).json();
+        let ended = session.query_one("select 1", &[]).await.expect_err("its session was ended");
+        assert!(ended.is_closed() || ended.code() == Some(&SqlState::ADMIN_SHUTDOWN), "{ended}");
+    });
+}
