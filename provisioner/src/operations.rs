@@ -192,12 +192,11 @@ impl<'p> Context<'p> {
             Kind::Create => tenant.state != State::Provisioning,
             Kind::Repair => !tenant.state.is_served(),
             Kind::Suspend | Kind::ReadOnly => !tenant.state.is_kept() || self.is_over(),
-            Kind::Resume => !tenant.state.is_kept(),
+            Kind::Resume | Kind::RotateLogin => !tenant.state.is_kept(),
             Kind::Delete => matches!(tenant.state, State::Erasing | State::Erased),
             Kind::Undelete => !matches!(tenant.state, State::Deleted | State::Active),
             // An erasure that waits for the end of a grace is for a deleted tenant only.
             Kind::Erase => tenant.state != State::Deleted && self.job.params["any_state"] != Value::Bool(true),
-            Kind::RotateLogin => !tenant.state.is_kept(),
             Kind::HandOver | Kind::RetireKey | Kind::Rewrap | Kind::RotateAdmin => false,
         }
     }
