@@ -18,6 +18,7 @@ pub mod rotation;
 pub mod jobs;
 pub mod worker;
 pub mod settings;
+pub mod rings;
 pub mod embedded;
 pub mod demo;
 pub mod cli;

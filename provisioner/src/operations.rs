@@ -45,6 +45,9 @@ pub(crate) enum Step {
     Drain,
     /// Tokens that the key signed are refused.
     RetireKey,
+    /// Every running server has the master key.
+    MasterKnown,
+    Rewrap,
 }
 
 impl Step {
@@ -68,6 +71,8 @@ impl Step {
             Self::Disarm => "disarm",
             Self::Drain => "drain",
             Self::RetireKey => "retire-key",
+            Self::MasterKnown => "master-known",
+            Self::Rewrap => "rewrap",
         }
     }
 }
@@ -75,7 +80,7 @@ impl Step {
 /// The steps of a kind, in order.
 pub(crate) fn steps(kind: Kind) -> &'static [Step] {
     use Step::{Activate, Block, Database, Fence, Grants, HandOver, Reservation, Roles, Schema, Settle};
-    use Step::{Arm, Confirm, Disarm, Drain, Prepare, RetireKey, Switch};
+    use Step::{Arm, Confirm, Disarm, Drain, MasterKnown, Prepare, RetireKey, Rewrap, Switch};
     match kind {
         Kind::Create => &[Reservation, Roles, Database, Schema, Activate],
         Kind::Repair => &[Roles, Database, Grants],
@@ -85,6 +90,7 @@ pub(crate) fn steps(kind: Kind) -> &'static [Step] {
         // Refused before it is waited for: nobody who knows needs it, and whoever tries it looks again.
         Kind::RotateLogin => &[Prepare, Arm, Switch, Confirm, Disarm, Drain],
         Kind::RetireKey => &[RetireKey, Confirm],
+        Kind::Rewrap => &[MasterKnown, Rewrap],
     }
 }
 
@@ -97,6 +103,7 @@ pub(crate) fn undone_by(kind: Kind) -> Option<&'static str> {
         Kind::Delete => Some("a deletion is not taken back"),
         Kind::Repair => Some("a repair only puts back what must be so"),
         Kind::HandOver => Some("`strowgerctl number assign` or `number release` gives the number to somebody else"),
+        Kind::Rewrap => Some("`strowgerctl rotate master --to` the former key wraps everything with that one again"),
         Kind::RotateLogin => Some("`strowgerctl rotate tenant` gives the tenant yet another password"),
     }
 }
@@ -107,7 +114,7 @@ pub(crate) fn supersedes(kind: Kind) -> &'static [Kind] {
         Kind::Suspend => &[Kind::Resume, Kind::Repair],
         Kind::Resume => &[Kind::Suspend],
         Kind::Delete => &[Kind::Create, Kind::Suspend, Kind::Resume, Kind::Repair],
-        Kind::Create | Kind::Repair | Kind::HandOver | Kind::RotateLogin | Kind::RetireKey => &[],
+        Kind::Create | Kind::Repair | Kind::HandOver | Kind::RotateLogin | Kind::RetireKey | Kind::Rewrap => &[],
     }
 }
 
@@ -125,7 +132,7 @@ impl<'p> Context<'p> {
                 Some(tenant) => Some((tenant.clone(), steps::cluster_of(with, &tenant).await?)),
                 None => None,
             },
-            Subject::Number(_) | Subject::Key(_) => None,
+            Subject::Number(_) | Subject::Key(_) | Subject::Ring(_) => None,
         };
         Ok(Self { with, job, place })
     }
@@ -139,7 +146,7 @@ impl<'p> Context<'p> {
             Kind::Suspend | Kind::Resume => !matches!(tenant.state, State::Active | State::Suspended),
             Kind::Delete => tenant.state == State::Erased,
             Kind::RotateLogin => !matches!(tenant.state, State::Active | State::Suspended),
-            Kind::HandOver | Kind::RetireKey => false,
+            Kind::HandOver | Kind::RetireKey | Kind::Rewrap => false,
         }
     }
 
@@ -150,6 +157,8 @@ impl<'p> Context<'p> {
             (Step::HandOver, _) => steps::hand_over(with, self.job).await,
             (Step::Reservation, _) => Ok(()),
             (Step::Confirm, _) => with.settle_all().await,
+            (Step::MasterKnown, _) => steps::master_known_of(with, self.job).await,
+            (Step::Rewrap, _) => steps::rewrap(with, self.job).await,
             (Step::RetireKey, _) => self.retire_key(true).await,
             (Step::Prepare, _) => self.logins().await?.prepare().await,
             (Step::Arm, _) => self.logins().await?.arm().await,

@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use sqlx::postgres::PgListener;
 use uuid::Uuid;
 
@@ -31,6 +33,8 @@ pub enum News {
     Job,
     /// Somebody waits for us to have read this far.
     Ping(Uuid),
+    /// Somebody waits for us to have the master key that made this challenge.
+    MasterKey(Uuid, Vec<u8>),
     /// Anything may have changed, or news may have been missed.
     Everything,
 }
@@ -45,6 +49,10 @@ impl News {
             ["key", kid] => Self::Key((*kid).to_owned()),
             ["job"] => Self::Job,
             ["ping", id] => id.parse().map_or(Self::Everything, Self::Ping),
+            ["master-key", id, challenge] => match (id.parse(), STANDARD.decode(challenge)) {
+                (Ok(ping), Ok(challenge)) => Self::MasterKey(ping, challenge),
+                _ => Self::Everything,
+            },
             _ => Self::Everything,
         }
     }
@@ -93,24 +101,43 @@ pub struct Heard {
 ///
 /// An instance that is cut off is not waited for longer; Postgres itself refuses what it must not do.
 pub async fn settle(control: &Control, ping: Uuid, patience: Duration) -> Result<Heard, ControlError> {
-    sqlx::query("select pg_notify($1, 'ping ' || $2)")
-        .bind(CHANNEL)
-        .bind(ping.to_string())
-        .execute(control.pool())
-        .await?;
-    let sql = "select count(*), count(a.instance) from pg_stat_activity s
+    Ok(wait_for(control, ping, &format!("ping {ping}"), patience).await?.0)
+}
+
+/// Asks every running instance whether it has the master key that made a challenge: the names of those that did not say so.
+pub async fn without_master_key(
+    control: &Control,
+    ping: Uuid,
+    challenge: &[u8],
+    patience: Duration,
+) -> Result<Vec<String>, ControlError> {
+    let text = format!("master-key {ping} {}", STANDARD.encode(challenge));
+    Ok(wait_for(control, ping, &text, patience).await?.1)
+}
+
+/// Says something to all instances, and waits until all have answered or `patience` is over: who has not.
+async fn wait_for(
+    control: &Control,
+    ping: Uuid,
+    text: &str,
+    patience: Duration,
+) -> Result<(Heard, Vec<String>), ControlError> {
+    sqlx::query("select pg_notify($1, $2)").bind(CHANNEL).bind(text).execute(control.pool()).await?;
+    let sql = "select count(*), count(a.instance),
+                      coalesce(array_agg(substr(s.application_name, length($2) + 1)) filter (where a.instance is null), '{}')
+               from pg_stat_activity s
                left join acknowledgements a on a.ping = $1 and $2 || a.instance = s.application_name
                where s.datname = current_database() and starts_with(s.application_name, $2)";
     let mut left = patience;
     loop {
-        let (instances, acknowledged): (i64, i64) =
+        let (instances, acknowledged, silent): (i64, i64, Vec<String>) =
             sqlx::query_as(sql).bind(ping).bind(LISTENER_PREFIX).fetch_one(control.pool()).await?;
         if acknowledged >= instances || left.is_zero() {
             sqlx::query("delete from acknowledgements where ping = $1 or at < now() - interval '1 hour'")
                 .bind(ping)
                 .execute(control.pool())
                 .await?;
-            return Ok(Heard { instances, acknowledged });
+            return Ok((Heard { instances, acknowledged }, silent));
         }
         let pause = Duration::from_millis(5).min(left);
         tokio::time::sleep(pause).await;
@@ -126,7 +153,7 @@ mod tests {
     fn what_is_not_understood_means_everything() {
         assert_eq!(News::parse("number phone +18005550100"), News::Number("phone".into(), "+18005550100".into()));
         assert_eq!(News::parse("tenant 42"), News::Tenant("42".into()));
-        for odd in ["", "tenant", "ping x", "something else", "everything"] {
+        for odd in ["", "tenant", "ping x", "master-key x AA==", "something else", "everything"] {
             assert_eq!(News::parse(odd), News::Everything, "{odd}");
         }
     }

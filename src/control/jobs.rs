@@ -8,6 +8,7 @@ use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 use time::OffsetDateTime;
 
+use super::keys::Ring;
 use super::{Change, Control, ControlError};
 use crate::id::TenantId;
 use crate::phone::Number;
@@ -55,6 +56,8 @@ kinds! {
     RotateLogin = "rotate-login";
     /// Retires a signing key once its successor has been in use for long enough.
     RetireKey = "retire-key";
+    /// Wraps all data keys of a ring with one of its master keys.
+    Rewrap = "rewrap";
 }
 
 impl Kind {
@@ -74,6 +77,8 @@ pub enum Subject {
     Number(Number),
     /// A signing key, by its id.
     Key(String),
+    /// A ring of master keys.
+    Ring(Ring),
 }
 
 impl std::fmt::Display for Subject {
@@ -82,6 +87,7 @@ impl std::fmt::Display for Subject {
             Self::Tenant(id) => write!(f, "tenant {id}"),
             Self::Number(number) => write!(f, "number {number}"),
             Self::Key(kid) => write!(f, "key {kid}"),
+            Self::Ring(ring) => write!(f, "ring {}", ring.as_str()),
         }
     }
 }
@@ -99,6 +105,7 @@ impl std::str::FromStr for Subject {
         match text.split_once(' ').ok_or_else(unknown)? {
             ("tenant", id) => Ok(Self::Tenant(id.parse().map_err(|_| unknown())?)),
             ("number", number) => Ok(Self::Number(number.parse().map_err(|_| unknown())?)),
+            ("ring", ring) => Ok(Self::Ring(ring.parse()?)),
             ("key", kid) if !kid.is_empty() => Ok(Self::Key(kid.to_owned())),
             _ => Err(unknown()),
         }
@@ -109,7 +116,7 @@ impl Subject {
     fn tenant(&self) -> Option<TenantId> {
         match self {
             Self::Tenant(id) => Some(*id),
-            Self::Number(_) | Self::Key(_) => None,
+            Self::Number(_) | Self::Key(_) | Self::Ring(_) => None,
         }
     }
 }
@@ -500,10 +507,10 @@ mod tests {
 
     #[test]
     fn a_subject_is_read_back_as_it_was_written() {
-        for text in ["tenant 42", "number +18005550100", "number whatsapp:106540352242922", "key ed-1"] {
+        for text in ["tenant 42", "number +18005550100", "number whatsapp:106540352242922", "key ed-1", "ring admin"] {
             assert_eq!(text.parse::<Subject>().unwrap().to_string(), text);
         }
-        for odd in ["", "tenant", "tenant 0", "tenant x", "number 5", "key ", "thing 1"] {
+        for odd in ["", "tenant", "tenant 0", "tenant x", "number 5", "key ", "ring x", "thing 1"] {
             assert!(odd.parse::<Subject>().is_err(), "{odd}");
         }
     }

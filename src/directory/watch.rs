@@ -49,8 +49,13 @@ async fn listen(
             news = listener.next() => {
                 let news = news?;
                 directory.apply(&news);
-                if let News::Ping(ping) = news {
-                    changes::acknowledge(&directory.control, ping, instance).await?;
+                match news {
+                    News::Ping(ping) => changes::acknowledge(&directory.control, ping, instance).await?,
+                    News::MasterKey(ping, challenge) if directory.ring.answers(&challenge, ping.as_bytes()) => {
+                        changes::acknowledge(&directory.control, ping, instance).await?;
+                    }
+                    News::MasterKey(..) => tracing::warn!("a master key is asked for that is not on our ring: copy the ring file here"),
+                    _ => {}
                 }
             }
             _ = sweep.tick() => directory.sweep().await?,
@@ -80,7 +85,7 @@ impl Directory {
                 }
             }
             News::Key(kid) => self.keys.invalidate(kid),
-            News::Job | News::Ping(_) => {}
+            News::Job | News::Ping(_) | News::MasterKey(..) => {}
             News::Everything => {
                 self.tenants.invalidate_all();
                 self.numbers.invalidate_all();

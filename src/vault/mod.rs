@@ -1,4 +1,4 @@
-//! Envelope encryption. No IO: bytes in, bytes out.
+//! Envelope encryption: bytes in, bytes out. The one file it reads is the ring of master keys.
 //!
 //! A master key from a [`MasterRing`] wraps a random [`DataKey`] for each tenant (and one for the platform); data keys
 //! seal connection passwords, provider secrets and queued payloads. Every ciphertext is AES-256-GCM over associated data

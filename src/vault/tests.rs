@@ -34,6 +34,39 @@ fn an_old_master_key_still_unwraps_when_a_new_one_stands_first() {
 }
 
 #[test]
+fn a_ring_follows_its_file_and_a_broken_file_takes_no_key_away() {
+    let path = std::env::temp_dir().join(format!("strowger-ring-{}", uuid::Uuid::new_v4()));
+    let (first, second) = (MasterRing::generate("k1"), MasterRing::generate("k2"));
+    std::fs::write(&path, first.as_bytes()).unwrap();
+    let following = MasterRing::from_file(&path).unwrap();
+    let clone = following.clone();
+    let (_, wrapped) = MasterRing::parse(&second).unwrap().new_data_key(tenant(1), 1);
+    assert_eq!(following.unwrap_data_key(tenant(1), &wrapped).err(), Some(VaultError::UnknownKey));
+    std::fs::write(&path, format!("{}{}", *second, *first)).unwrap();
+    assert!(clone.unwrap_data_key(tenant(1), &wrapped).is_ok());
+    assert_eq!(following.ids(), ["k2", "k1"]);
+    let (_, old) = MasterRing::parse(&first).unwrap().new_data_key(tenant(1), 1);
+    let rewrapped = following.rewrap_data_key(tenant(1), &old, "k2").unwrap();
+    assert!(MasterRing::parse(&second).unwrap().unwrap_data_key(tenant(1), &rewrapped).is_ok());
+    std::fs::write(&path, "not a ring at all").unwrap();
+    assert_eq!(following.ids(), ["k2", "k1"]);
+    std::fs::remove_file(&path).unwrap();
+    assert!(following.unwrap_data_key(tenant(1), &old).is_ok());
+}
+
+#[test]
+fn a_challenge_is_answered_by_the_same_key_only() {
+    let (mine, other) = (ring("k1"), ring("k1"));
+    let challenge = mine.challenge("k1", b"nonce").unwrap();
+    assert!(mine.answers(&challenge, b"nonce"));
+    assert!(!mine.answers(&challenge, b"another"));
+    assert!(!other.answers(&challenge, b"nonce"), "same id, other key");
+    assert!(!ring("k2").answers(&challenge, b"nonce"));
+    assert!(!mine.answers(b"", b"nonce"));
+    assert!(mine.challenge("k2", b"nonce").is_none());
+}
+
+#[test]
 fn a_wrapped_key_opens_only_for_its_scope_version_and_ring() {
     let mine = ring("k1");
     let (_, wrapped) = mine.new_data_key(tenant(1), 1);

@@ -198,6 +198,86 @@ fn a_retirement_that_is_cancelled_leaves_the_key_in_use() {
     });
 }
 
+/// How many data keys each master key of the ring wraps.
+fn wraps(w: &World, ring: &str) -> Vec<(String, i64, bool)> {
+    let all = w.ctl(&["rotate", "status"]).json();
+    let rows = all.as_array().unwrap().iter().filter(|row| row["ring"] == ring);
+    let cells = |row: &serde_json::Value| {
+        (row["key"].as_str().unwrap().to_owned(), row["data_keys"].as_i64().unwrap(), row["wraps_new"] == true)
+    };
+    rows.map(cells).collect()
+}
+
+/// One server reads the operator's own ring file, the other one has a copy elsewhere. Nothing they know stays cached for long.
+///
+/// Turns red when a server does not read its ring again, when `rotate master` does not ask whether it has the key, and when a
+/// new tenant's key is wrapped with one that a server lacks.
+#[test]
+fn the_master_key_is_rotated_and_no_request_fails() {
+    world(async |w| {
+        let tenants = [w.tenant("One", Isolation::Schema).await, w.tenant("Two", Isolation::Database).await];
+        let copy = w.dir.join("copy.ring");
+        std::fs::copy(w.dir.join("server.ring"), &copy).unwrap();
+        let far = ["--key-ring", copy.to_str().unwrap(), "--instance", "far"];
+        let servers = [w.server(), w.server_with(&far)];
+        let control = w.superuser("control", &w.prefix.name("control")).await;
+        let forgetting = tokio::spawn(async move {
+            loop {
+                control.batch_execute("select pg_notify('strowger_changes', 'everything')").await.unwrap();
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+        });
+        let tokens = [token(&w, &tenants[0]).await, token(&w, &tenants[1]).await];
+        let load = Load::begin(&servers.each_ref(), &tokens, 2);
+        load.goes_on(100).await;
+
+        assert_eq!(wraps(&w, "server"), [("s1".into(), 3, true)]);
+        w.ctl(&["ring", "add", "s2", "--ring", "server"]).json();
+        let rotate = ["rotate", "master", "--ring", "server", "--to", "s2"];
+        let refused = w.ctl(&rotate);
+        assert_eq!((refused.code, refused.stderr.contains("far~")), (Some(3), true), "{}", refused.stderr);
+        assert_eq!(wraps(&w, "server"), [("s1".into(), 3, true), ("s2".into(), 0, false)], "nothing was changed");
+        assert_eq!(w.ctl(&["ring", "remove", "s1", "--ring", "server"]).code, Some(3));
+        load.goes_on(50).await;
+
+        std::fs::copy(w.dir.join("server.ring"), &copy).unwrap();
+        w.ctl(&rotate).json();
+        assert_eq!(wraps(&w, "server"), [("s2".into(), 3, true), ("s1".into(), 0, false)]);
+        load.goes_on(50).await;
+        let new = w.ctl(&["tenant", "create", "--name", "Three", "--isolation", "schema"]).json();
+        w.ctl(&["ring", "remove", "s1", "--ring", "server"]).json();
+        assert_eq!(wraps(&w, "server"), [("s2".into(), 4, true)]);
+        let minted = w.ctl(&["token", "mint", "--tenant", &new["customer_id"].to_string(), "--scope", "read:memories"]);
+        for server in &servers {
+            let answer = server.get("/v1/memories").bearer_auth(minted.stdout.trim()).send().await.unwrap();
+            assert_eq!(answer.status(), 200, "a tenant made since");
+        }
+        std::fs::copy(w.dir.join("server.ring"), &copy).unwrap();
+        w.ctl(&["rotate", "tenant", "--all"]).json();
+
+        // The ring that only we have.
+        w.ctl(&["ring", "add", "a2", "--ring", "admin"]).json();
+        w.ctl(&["rotate", "master", "--ring", "admin", "--to", "a2"]).json();
+        w.ctl(&["ring", "remove", "a1", "--ring", "admin"]).json();
+        assert_eq!(wraps(&w, "admin"), [("a2".into(), 1, true)]);
+        w.ctl(&["tenant", "create", "--name", "Four", "--isolation", "database"]).json();
+        load.goes_on(100).await;
+        load.end("rotate master").await;
+        forgetting.abort();
+
+        for wrong in [
+            ["rotate", "master", "--ring", "server", "--to", "s9"].as_slice(),
+            &["ring", "add", "s2", "--ring", "server"],
+            &["ring", "add", "S 2", "--ring", "server"],
+            &["ring", "remove", "s2", "--ring", "server"],
+            &["ring", "remove", "s1", "--ring", "server"],
+        ] {
+            assert_eq!(w.ctl(wrong).code, Some(3), "{wrong:?}");
+        }
+        assert_eq!(w.ctl(&["ring", "list", "--ring", "other"]).code, Some(2));
+    });
+}
+
 /// A session that does not end by itself is a support session, or a thief's.
 #[test]
 fn a_session_of_the_old_login_does_not_outlive_its_grace() {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use strowger::auth::Scope;
 use strowger::control::jobs::State as JobState;
+use strowger::control::keys::Ring as MasterRing;
 use strowger::id::{AccountSid, Region, TenantId};
 use strowger::phone::Number;
 
@@ -95,6 +96,9 @@ pub(super) enum Command {
     /// New credentials, without one failed request
     #[command(subcommand)]
     Rotate(Rotate),
+    /// Master keys, in the ring files here
+    #[command(subcommand)]
+    Ring(Ring),
     /// What the provisioner is doing, has done, and could not do
     #[command(subcommand)]
     Job(Job),
@@ -311,6 +315,41 @@ pub(super) enum Rotate {
         /// The new key's id; with it, the command can be run again [default: the next number]
         #[arg(long)]
         kid: Option<String>,
+    },
+    /// Wrap all data keys with another master key, which `ring add` has added
+    Master {
+        /// server or admin
+        #[arg(long)]
+        ring: MasterRing,
+        /// The key that is to wrap everything
+        #[arg(long)]
+        to: String,
+    },
+    /// Which master key wraps how many data keys
+    Status,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Ring {
+    /// Add a new random key to the ring file here. Copy the file to every server, then `rotate master`
+    Add {
+        key: String,
+        /// server or admin
+        #[arg(long)]
+        ring: MasterRing,
+    },
+    /// Remove a key that wraps nothing any more. Keep a copy for as long as you keep old dumps of the control database
+    Remove {
+        key: String,
+        /// server or admin
+        #[arg(long)]
+        ring: MasterRing,
+    },
+    /// The keys of a ring, the one that wraps new data keys first
+    List {
+        /// server or admin
+        #[arg(long)]
+        ring: MasterRing,
     },
 }
 

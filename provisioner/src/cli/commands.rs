@@ -18,7 +18,7 @@ use super::args::{
     Token,
 };
 use super::output::{print, say};
-use super::rotate::on_rotate;
+use super::rotate::{on_rings, on_rotate};
 use super::{local, progress};
 use crate::bootstrap::{self, ClusterSpec, Superuser};
 use crate::credentials::{self, Algorithm};
@@ -97,6 +97,7 @@ async fn command(cli: &Cli, with: Provisioner, control_url: &str) -> Result<()> 
         }
         Command::Key(key) => on_keys(&with, key).await?,
         Command::Rotate(what) => on_rotate(&with, what, cli.output).await?,
+        Command::Ring(what) => on_rings(&with, what).await?,
         Command::Job(job) => on_jobs(&with, job).await?,
         Command::Audit(Audit::List { tenant, limit }) => json!(audit::list(with.control(), *tenant, *limit).await?),
         Command::Demo(_) | Command::Up(_) | Command::Postgres { .. } | Command::Init { .. } => Value::Null,

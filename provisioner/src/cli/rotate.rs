@@ -1,15 +1,25 @@
 //! The commands that renew credentials.
 
 use serde_json::{Value, json};
+use strowger::control::keys::Ring;
 
 use super::args::{self, Rotate};
 use super::commands::show;
 use super::output::say;
 use crate::error::{Error, Result};
-use crate::{Provisioner, rotation};
+use crate::{Provisioner, rings, rotation};
 
 pub(super) async fn on_rotate(with: &Provisioner, command: &Rotate, output: args::Output) -> Result<Value> {
     match command {
+        Rotate::Master { ring, to } => {
+            rings::rotate(with, *ring, to).await?;
+            Ok(json!(rings::list(with, *ring).await?))
+        }
+        Rotate::Status => {
+            let mut all = rings::list(with, Ring::Server).await?;
+            all.extend(rings::list(with, Ring::Admin).await?);
+            Ok(json!(all))
+        }
         Rotate::SigningKey { overlap, kid } => {
             let done = rotation::signing_key(with, kid.as_deref(), *overlap).await?;
             if done.last_token_expires > done.retires_at {
@@ -32,4 +42,19 @@ pub(super) async fn on_rotate(with: &Provisioner, command: &Rotate, output: args
             )))
         }
     }
+}
+
+pub(super) async fn on_rings(with: &Provisioner, command: &args::Ring) -> Result<Value> {
+    let ring = match command {
+        args::Ring::Add { key, ring } => {
+            rings::add(with, *ring, key).await?;
+            ring
+        }
+        args::Ring::Remove { key, ring } => {
+            rings::remove(with, *ring, key).await?;
+            ring
+        }
+        args::Ring::List { ring } => ring,
+    };
+    Ok(json!(rings::list(with, *ring).await?))
 }

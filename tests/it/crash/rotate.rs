@@ -8,7 +8,7 @@ use crate::support::counting_proxy::Moment;
 use crate::support::load::Load;
 use crate::support::world;
 
-/// Every other time a repair comes in between, as a worker's might at any moment.
+/// Every third time a repair comes in between, as a worker's might at any moment.
 ///
 /// Turns red when `ensure_roles` disarms whichever login control does not name as the one in use, when `Prepare` makes a second
 /// password for a login that is armed already, and when `Switch` does not note who retires.
@@ -24,12 +24,12 @@ fn killed_rotation_of_a_password_is_finished_when_run_again() {
         let (_, statements) = tapped.run(&rotate).await;
         let mut killed = 0;
         for (at, moment) in deaths(statements, lane) {
-            load.goes_on(2).await;
+            load.goes_on(1).await;
             killed += usize::from(tapped.kill_or_end(at, moment, &rotate).await);
-            load.goes_on(2).await;
-            if at % 2 == 0 {
+            load.goes_on(1).await;
+            if at % 3 == 0 {
                 w.ctl(&["tenant", "repair", &id]).json();
-                load.goes_on(2).await;
+                load.goes_on(1).await;
             }
             tapped.run(&rotate).await;
             one_login_is_armed(&w, &tenant).await;
@@ -67,5 +67,32 @@ fn a_killed_rotation_is_finished_by_a_worker_under_load() {
         }
         worker.kill().await.unwrap();
         load.end("rotate tenant, finished by workers").await;
+    });
+}
+
+/// Turns red when a rewrapping does not go by what is left to wrap.
+#[test]
+fn killed_rotation_of_a_master_key_is_finished_when_run_again() {
+    in_lanes(async |w, lane| {
+        let tapped = Tapped::new(&w).await;
+        let tenant = w.tenant("One", Isolation::Schema).await;
+        w.ctl(&["ring", "add", "s2", "--ring", "server"]).json();
+        let rotate = |to: &'static str| ["rotate", "master", "--ring", "server", "--to", to];
+        let server = w.server();
+        let load = Load::begin(&[&server], &[token(&w, &tenant).await], 1);
+        let (_, statements) = tapped.run(&rotate("s2")).await;
+        let mut killed = 0;
+        for (turn, (at, moment)) in deaths(statements, lane).enumerate() {
+            let to = ["s1", "s2"][turn % 2];
+            killed += usize::from(tapped.kill_or_end(at, moment, &rotate(to)).await);
+            load.goes_on(1).await;
+            let (wraps, _) = tapped.run(&rotate(to)).await;
+            assert_eq!(
+                (&wraps[0]["key"], &wraps[0]["data_keys"], &wraps[1]["data_keys"]),
+                (&to.into(), &2.into(), &0.into())
+            );
+        }
+        load.end(&format!("rotate master, killed {killed} times at {statements} statements ({lane:?})")).await;
+        assert!(killed > 8 && killed + 10 > statements, "{killed} of {statements}");
     });
 }

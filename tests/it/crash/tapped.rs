@@ -5,6 +5,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 
 use serde_json::Value;
+use tokio::io::AsyncReadExt as _;
 use tokio::process::{Child, Command};
 
 use crate::support::counting_proxy::{Moment, Tap};
@@ -80,7 +81,12 @@ impl Tapped {
         let mut child = self.spawn(args);
         let killed = tokio::select! {
             () = self.tap.sprung() => true,
-            ended = child.wait() => { assert!(ended.unwrap().success(), "{args:?}"); false }
+            ended = child.wait() => {
+                let mut words = String::new();
+                child.stderr.take().unwrap().read_to_string(&mut words).await.unwrap();
+                assert!(ended.unwrap().success(), "{args:?} at {at}: {words}");
+                false
+            }
         };
         let _ = child.kill().await;
         self.tap.arm(None);
