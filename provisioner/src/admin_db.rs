@@ -69,15 +69,35 @@ impl AdminDb {
         database: &str,
         tenant: &Tenant,
     ) -> Result<Self> {
-        let of_tenant = format!("strowgerctl tenant {} ", tenant.id);
-        let ours = format!("{of_tenant}{}", with.run);
+        Self::open_alone(with, cluster, database, &format!("strowgerctl tenant {} ", tenant.id)).await
+    }
+
+    /// The same to work on the admin's own logins on a cluster, whose lock is held.
+    pub(crate) async fn open_for_admin(with: &Provisioner, cluster: &Cluster, database: &str) -> Result<Self> {
+        Self::open_alone(with, cluster, database, "strowgerctl admin ").await
+    }
+
+    async fn open_alone(with: &Provisioner, cluster: &Cluster, database: &str, subject: &str) -> Result<Self> {
+        let ours = format!("{subject}{}", with.run);
         let db = Self::open_as(with, cluster, database, &ours).await?;
-        let which = "usename = session_user and starts_with(application_name, $1) and application_name <> $2";
-        db.end_sessions(which, &[&of_tenant, &ours]).await?;
+        // An earlier holder may have come with the login that was in use then.
+        let logins = ["admin_a", "admin_b"].map(|what| with.installation.prefix.name(what));
+        let which = "usename = any($1) and starts_with(application_name, $2) and application_name <> $3";
+        db.end_sessions(which, &[&logins.as_slice(), &subject, &ours]).await?;
         Ok(db)
     }
 
     async fn open_as(with: &Provisioner, cluster: &Cluster, database: &str, name: &str) -> Result<Self> {
+        match Self::open_once(with, cluster, database, name).await {
+            // The login may have retired since control was asked for it: asked again, it names the next one.
+            Err(Error::Postgres { sqlstate, .. }) if matches!(sqlstate.as_str(), "28P01" | "28000") => {
+                Self::open_once(with, cluster, database, name).await
+            }
+            opened => opened,
+        }
+    }
+
+    async fn open_once(with: &Provisioner, cluster: &Cluster, database: &str, name: &str) -> Result<Self> {
         let (user, sealed) = clusters::admin(&with.control, cluster.id).await?;
         let key = with.platform_key(strowger::control::keys::Ring::Admin).await?;
         let password = key

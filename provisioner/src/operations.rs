@@ -90,6 +90,8 @@ pub(crate) fn steps(kind: Kind) -> &'static [Step] {
         // Refused before it is waited for: nobody who knows needs it, and whoever tries it looks again.
         Kind::RotateLogin => &[Prepare, Arm, Switch, Confirm, Disarm, Drain],
         Kind::RetireKey => &[RetireKey, Confirm],
+        // Nobody has to be told: whoever comes with the former login is refused, looks again and comes with the next.
+        Kind::RotateAdmin => &[Prepare, Arm, Switch, Disarm, Drain],
         Kind::Rewrap => &[MasterKnown, Rewrap],
     }
 }
@@ -103,6 +105,7 @@ pub(crate) fn undone_by(kind: Kind) -> Option<&'static str> {
         Kind::Delete => Some("a deletion is not taken back"),
         Kind::Repair => Some("a repair only puts back what must be so"),
         Kind::HandOver => Some("`strowgerctl number assign` or `number release` gives the number to somebody else"),
+        Kind::RotateAdmin => Some("`strowgerctl rotate cluster` gives the provisioner yet another password there"),
         Kind::Rewrap => Some("`strowgerctl rotate master --to` the former key wraps everything with that one again"),
         Kind::RotateLogin => Some("`strowgerctl rotate tenant` gives the tenant yet another password"),
     }
@@ -114,7 +117,13 @@ pub(crate) fn supersedes(kind: Kind) -> &'static [Kind] {
         Kind::Suspend => &[Kind::Resume, Kind::Repair],
         Kind::Resume => &[Kind::Suspend],
         Kind::Delete => &[Kind::Create, Kind::Suspend, Kind::Resume, Kind::Repair],
-        Kind::Create | Kind::Repair | Kind::HandOver | Kind::RotateLogin | Kind::RetireKey | Kind::Rewrap => &[],
+        Kind::Create
+        | Kind::Repair
+        | Kind::HandOver
+        | Kind::RotateLogin
+        | Kind::RetireKey
+        | Kind::Rewrap
+        | Kind::RotateAdmin => &[],
     }
 }
 
@@ -132,7 +141,7 @@ impl<'p> Context<'p> {
                 Some(tenant) => Some((tenant.clone(), steps::cluster_of(with, &tenant).await?)),
                 None => None,
             },
-            Subject::Number(_) | Subject::Key(_) | Subject::Ring(_) => None,
+            Subject::Number(_) | Subject::Key(_) | Subject::Ring(_) | Subject::Cluster(_) => None,
         };
         Ok(Self { with, job, place })
     }
@@ -146,7 +155,7 @@ impl<'p> Context<'p> {
             Kind::Suspend | Kind::Resume => !matches!(tenant.state, State::Active | State::Suspended),
             Kind::Delete => tenant.state == State::Erased,
             Kind::RotateLogin => !matches!(tenant.state, State::Active | State::Suspended),
-            Kind::HandOver | Kind::RetireKey | Kind::Rewrap => false,
+            Kind::HandOver | Kind::RetireKey | Kind::Rewrap | Kind::RotateAdmin => false,
         }
     }
 
@@ -187,9 +196,10 @@ impl<'p> Context<'p> {
 
     /// The logins that change turns, as they are now.
     async fn logins(&self) -> Result<Logins<'p>> {
-        match &self.place {
-            Some((tenant, cluster)) => Logins::of_tenant(self.with, tenant, cluster).await,
-            None => Err(Error::Conflict(format!("job {} is about logins that are not there", self.job.id))),
+        match (&self.place, &self.job.subject) {
+            (Some((tenant, cluster)), _) => Logins::of_tenant(self.with, tenant, cluster).await,
+            (None, Subject::Cluster(name)) => Logins::of_admin(self.with, name).await,
+            _ => Err(Error::Conflict(format!("job {} is about logins that are not there", self.job.id))),
         }
     }
 

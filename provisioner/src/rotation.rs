@@ -1,4 +1,4 @@
-//! New credentials while everything goes on: tenants' logins, and the keys that sign service tokens.
+//! New credentials while everything goes on: tenants' logins, the provisioner's own, and the keys that sign service tokens.
 //!
 //! The old credential is refused only once whoever uses it knows the new one, so that no request fails. Killed anywhere, a rotation
 //! is finished by the same command run again, or by a worker.
@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
 use serde_json::json;
+use strowger::control::clusters;
 use strowger::control::jobs::{self, Begin, Kind, Subject};
 use strowger::control::tenants::{self as rows, State, Tenant};
 use strowger::control::tokens;
@@ -68,6 +69,35 @@ pub async fn all_tenants(with: &Provisioner) -> Result<Vec<Rotated>> {
     tokio::join!(lane(), lane(), lane(), lane());
     let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
     done.sort_by_key(|rotated| rotated.customer_id);
+    Ok(done)
+}
+
+/// The provisioner's login on a cluster.
+#[derive(Debug, serde::Serialize)]
+pub struct AdminLogin {
+    /// Where.
+    pub cluster: String,
+    /// The one in use now.
+    pub login_role: String,
+}
+
+/// Gives the provisioner a new login password on a cluster. Commands that are under way with the old one go on.
+pub async fn cluster(with: &Provisioner, name: &str) -> Result<AdminLogin> {
+    let known = clusters::list(&with.control).await?.into_iter().find(|cluster| cluster.name == name);
+    let missing = || Error::Conflict(format!("there is no cluster {name}: see `strowgerctl cluster list`"));
+    let id = known.ok_or_else(missing)?.id;
+    let held = hold(with, Subject::Cluster(name.to_owned())).await?;
+    held.run(Kind::RotateAdmin, &json!({})).await?;
+    let (login_role, _) = clusters::admin(&with.control, id).await?;
+    Ok(AdminLogin { cluster: name.to_owned(), login_role })
+}
+
+/// The same on every cluster, one after the other.
+pub async fn all_clusters(with: &Provisioner) -> Result<Vec<AdminLogin>> {
+    let mut done = Vec::new();
+    for known in clusters::list(&with.control).await? {
+        done.push(cluster(with, &known.name).await?);
+    }
     Ok(done)
 }
 

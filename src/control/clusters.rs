@@ -183,7 +183,8 @@ pub async fn put(change: &mut Change, new: &NewCluster<'_>) -> Result<ClusterId,
         .fetch_one(change.conn())
         .await?;
     let sql = "insert into cluster_admins (cluster_id, login, sealed_password) values ($1, $2, $3)
-               on conflict (cluster_id) do update set login = excluded.login, sealed_password = excluded.sealed_password";
+               on conflict (cluster_id) do update set login = excluded.login, sealed_password = excluded.sealed_password,
+                   next_login = null, next_sealed_password = null, retiring_login = null";
     sqlx::query(sql).bind(id).bind(new.admin_login).bind(new.admin_password.as_bytes()).execute(change.conn()).await?;
     let detail = serde_json::json!({ "cluster": new.name, "host": new.address.host, "port": new.address.port });
     change.record("cluster.put", None, detail).await?;

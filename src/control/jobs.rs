@@ -58,6 +58,8 @@ kinds! {
     RetireKey = "retire-key";
     /// Wraps all data keys of a ring with one of its master keys.
     Rewrap = "rewrap";
+    /// Has the provisioner's two logins on a cluster change turns, the new one with a new password.
+    RotateAdmin = "rotate-admin";
 }
 
 impl Kind {
@@ -79,6 +81,8 @@ pub enum Subject {
     Key(String),
     /// A ring of master keys.
     Ring(Ring),
+    /// A cluster, by its name.
+    Cluster(String),
 }
 
 impl std::fmt::Display for Subject {
@@ -87,6 +91,7 @@ impl std::fmt::Display for Subject {
             Self::Tenant(id) => write!(f, "tenant {id}"),
             Self::Number(number) => write!(f, "number {number}"),
             Self::Key(kid) => write!(f, "key {kid}"),
+            Self::Cluster(name) => write!(f, "cluster {name}"),
             Self::Ring(ring) => write!(f, "ring {}", ring.as_str()),
         }
     }
@@ -105,6 +110,7 @@ impl std::str::FromStr for Subject {
         match text.split_once(' ').ok_or_else(unknown)? {
             ("tenant", id) => Ok(Self::Tenant(id.parse().map_err(|_| unknown())?)),
             ("number", number) => Ok(Self::Number(number.parse().map_err(|_| unknown())?)),
+            ("cluster", name) if !name.is_empty() => Ok(Self::Cluster(name.to_owned())),
             ("ring", ring) => Ok(Self::Ring(ring.parse()?)),
             ("key", kid) if !kid.is_empty() => Ok(Self::Key(kid.to_owned())),
             _ => Err(unknown()),
@@ -116,7 +122,7 @@ impl Subject {
     fn tenant(&self) -> Option<TenantId> {
         match self {
             Self::Tenant(id) => Some(*id),
-            Self::Number(_) | Self::Key(_) | Self::Ring(_) => None,
+            Self::Number(_) | Self::Key(_) | Self::Ring(_) | Self::Cluster(_) => None,
         }
     }
 }
@@ -507,7 +513,14 @@ mod tests {
 
     #[test]
     fn a_subject_is_read_back_as_it_was_written() {
-        for text in ["tenant 42", "number +18005550100", "number whatsapp:106540352242922", "key ed-1", "ring admin"] {
+        for text in [
+            "tenant 42",
+            "number +18005550100",
+            "number whatsapp:106540352242922",
+            "key ed-1",
+            "ring admin",
+            "cluster eu-1",
+        ] {
             assert_eq!(text.parse::<Subject>().unwrap().to_string(), text);
         }
         for odd in ["", "tenant", "tenant 0", "tenant x", "number 5", "key ", "ring x", "thing 1"] {

@@ -278,6 +278,55 @@ fn the_master_key_is_rotated_and_no_request_fails() {
     });
 }
 
+/// Turns red when `AdminDb` does not ask again after a refusal, and when the next login cannot become the admin.
+#[test]
+fn the_provisioners_own_login_is_rotated_while_it_works() {
+    world(async |w: Arc<World>| {
+        let one = w.tenant("One", Isolation::Schema).await;
+        let servers = [w.server(), w.server()];
+        let load = Load::begin(&servers.each_ref(), &[token(&w, &one).await], 1);
+        // Commands that come one after the other, each with a new connection as the admin.
+        let working = {
+            let w = Arc::clone(&w);
+            let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
+            let stopped = Arc::clone(&stop);
+            let task = tokio::spawn(async move {
+                let mut done = 0;
+                while !stopped.load(std::sync::atomic::Ordering::Relaxed) {
+                    tenants::repair(&w.with, one.id).await.unwrap();
+                    done += 1;
+                }
+                done
+            });
+            (stop, task)
+        };
+        let db = w.superuser("shared", "postgres").await;
+        for round in 0..6 {
+            load.goes_on(10).await;
+            let rotated = w.ctl(&["rotate", "cluster", "shared"]).json();
+            let login = w.prefix.name(if round % 2 == 0 { "admin_b" } else { "admin_a" });
+            assert_eq!(rotated, json!({ "cluster": "shared", "login_role": login }));
+            let sql = "select rolname::text from pg_authid where rolname = any($1) and (rolcanlogin or rolpassword is not null)";
+            let both = ["admin_a", "admin_b"].map(|what| w.prefix.name(what));
+            let armed = db.query(sql, &[&both.as_slice()]).await.unwrap();
+            assert_eq!(armed.iter().map(|row| row.get(0)).collect::<Vec<String>>(), [login]);
+        }
+        working.0.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(working.1.await.unwrap() > 5, "repairs went on");
+        assert_eq!(w.ctl(&["rotate", "cluster", "--all"]).json().as_array().unwrap().len(), 2);
+        assert_eq!(w.ctl(&["rotate", "cluster", "missing"]).code, Some(3));
+        load.end("rotate cluster, 8 times").await;
+
+        // Whoever adds the cluster again begins again.
+        let again = w.ctl_with(&["cluster", "add", "shared", "--kind", "shared"], &World::superuser_url("shared"));
+        assert_eq!(again.code, Some(0), "{}", again.stderr);
+        w.ctl(&["tenant", "create", "--name", "Two", "--isolation", "schema"]).json();
+        let old =
+            db.query_one("select rolcanlogin from pg_roles where rolname = $1", &[&w.prefix.name("admin_b")]).await;
+        assert!(!old.unwrap().get::<_, bool>(0));
+    });
+}
+
 /// A session that does not end by itself is a support session, or a thief's.
 #[test]
 fn a_session_of_the_old_login_does_not_outlive_its_grace() {

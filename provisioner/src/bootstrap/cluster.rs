@@ -29,15 +29,23 @@ pub async fn add_cluster(with: &Provisioner, at: &Superuser, spec: &ClusterSpec<
     refuse_contradiction(with, at, spec).await?;
     let super_db = at.connect("postgres").await?;
     refuse_unfit(&super_db, prefix).await?;
-    let [admin, login] = ["admin", "admin_a"].map(|what| prefix.name(what));
+    let [admin, login, other] = ["admin", "admin_a", "admin_b"].map(|what| prefix.name(what));
     let password = Secret::random_password();
     if row(&super_db, "select 1 from pg_roles where rolname = $1", &admin).await?.is_none() {
         run(&super_db, &format!("create role {} nologin createrole createdb", ident(&admin))).await?;
     }
     ensure_login(&super_db, &login, "", &password).await?;
+    // It waits for its turn without a password.
+    if row(&super_db, "select 1 from pg_roles where rolname = $1", &other).await?.is_none() {
+        run(&super_db, &format!("create role {}", ident(&other))).await?;
+    }
+    let (admin_role, [login_role, other_role]) = (ident(&admin), [&login, &other].map(|role| ident(role)));
     run(
         &super_db,
-        &format!("grant {admin} to {}; grant pg_signal_backend to {admin}", ident(&login), admin = ident(&admin)),
+        &format!(
+            "alter role {other_role} nologin password null; grant {admin_role} to {login_role}, {other_role};
+             grant pg_signal_backend to {admin_role}"
+        ),
     )
     .await?;
     shut_out_public(&super_db, Some(&admin)).await?;

@@ -325,6 +325,14 @@ pub(super) enum Rotate {
         #[arg(long)]
         to: String,
     },
+    /// Give the provisioner a new login password on a cluster, or on each of them
+    Cluster {
+        #[arg(required_unless_present = "all")]
+        name: Option<String>,
+        /// Every cluster
+        #[arg(long, conflicts_with = "name")]
+        all: bool,
+    },
     /// Which master key wraps how many data keys
     Status,
 }

@@ -15,6 +15,8 @@ pub(super) async fn on_rotate(with: &Provisioner, command: &Rotate, output: args
             rings::rotate(with, *ring, to).await?;
             Ok(json!(rings::list(with, *ring).await?))
         }
+        Rotate::Cluster { name: Some(name), .. } => Ok(json!(rotation::cluster(with, name).await?)),
+        Rotate::Cluster { name: None, .. } => Ok(json!(rotation::all_clusters(with).await?)),
         Rotate::Status => {
             let mut all = rings::list(with, Ring::Server).await?;
             all.extend(rings::list(with, Ring::Admin).await?);

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use strowger::control::clusters::Cluster;
+use strowger::control::clusters::{self, Cluster};
 use strowger::control::keys::Ring;
 use strowger::control::tenants::{State, Tenant};
 use strowger::control::turns::{self, Turn, Whose};
@@ -26,7 +26,8 @@ const LOOK: Duration = Duration::from_millis(25);
 pub(crate) struct Logins<'p> {
     with: &'p Provisioner,
     cluster: Cluster,
-    tenant: Tenant,
+    /// `None`: the provisioner's own.
+    tenant: Option<Tenant>,
     turn: Turn,
 }
 
@@ -35,7 +36,16 @@ impl<'p> Logins<'p> {
     pub(crate) async fn of_tenant(with: &'p Provisioner, tenant: &Tenant, cluster: &Cluster) -> Result<Self> {
         let turn = turns::get(&with.control, Whose::Tenant(tenant.id)).await?;
         let turn = turn.ok_or_else(|| Error::Conflict(format!("tenant {} has no placement", tenant.id)))?;
-        Ok(Self { with, cluster: cluster.clone(), tenant: tenant.clone(), turn })
+        Ok(Self { with, cluster: cluster.clone(), tenant: Some(tenant.clone()), turn })
+    }
+
+    /// The provisioner's own on a cluster.
+    pub(crate) async fn of_admin(with: &'p Provisioner, name: &str) -> Result<Self> {
+        let cluster = clusters::list(&with.control).await?.into_iter().find(|cluster| cluster.name == name);
+        let missing = || Error::Conflict(format!("there is no cluster {name}: see `strowgerctl cluster list`"));
+        let cluster = cluster.ok_or_else(missing)?;
+        let turn = turns::get(&with.control, Whose::Admin(cluster.id)).await?.ok_or_else(missing)?;
+        Ok(Self { with, cluster, tenant: None, turn })
     }
 
     /// Notes which login comes next. A change of turns that is under way already is gone on with.
@@ -54,12 +64,15 @@ impl<'p> Logins<'p> {
     pub(crate) async fn arm(&self) -> Result<()> {
         let Some((next, sealed)) = &self.turn.next else { return Ok(()) };
         // A suspended tenant has no login that works; the next one is armed when it is resumed.
-        if self.tenant.state != State::Active {
+        if self.tenant.as_ref().is_some_and(|tenant| tenant.state != State::Active) {
             return Ok(());
         }
         let password = self.key().await?.open(next, sealed).map_err(Error::vault(format!("the password of {next}")))?;
-        let mut db = AdminDb::open_for(self.with, &self.cluster, MAINTENANCE_DATABASE, &self.tenant).await?;
-        let sql = login_sql(self.with, &db, &self.tenant, next, &armed(&password)?).await?;
+        let mut db = self.open().await?;
+        let sql = match &self.tenant {
+            Some(tenant) => login_sql(self.with, &db, tenant, next, &armed(&password)?).await?,
+            None => self.admin_sql(&db, next, &armed(&password)?).await?,
+        };
         let what = db.what();
         let tx = db.begin().await?;
         tx.batch_execute(&sql).await.map_err(Error::postgres(format!("login {next}, {what}")))?;
@@ -67,12 +80,24 @@ impl<'p> Logins<'p> {
         self.prove(next, &password).await
     }
 
+    /// Makes one of the admin's logins what it must be. On Postgres 15 the admin itself may.
+    async fn admin_sql(&self, db: &AdminDb, login: &str, credential: &str) -> Result<String> {
+        let (role, admin) = (ident(login), ident(&self.with.installation.prefix.name("admin")));
+        let exists = db.exists("select 1 from pg_roles where rolname = $1", login).await?;
+        let create = if exists { String::new() } else { format!("create role {role};\n") };
+        Ok(format!("{create}alter role {role} {credential};\ngrant {admin} to {role};\n"))
+    }
+
     async fn prove(&self, login: &str, password: &Secret) -> Result<()> {
         let address = &self.cluster.address;
         let what = format!("cluster {} as its next login {login}", self.cluster.name);
-        admin_db::connect(admin_db::login(address, login, password, &self.tenant.database), address, &what)
-            .await
-            .map(drop)
+        let database = self.tenant.as_ref().map_or(MAINTENANCE_DATABASE, |tenant| tenant.database.as_str());
+        let db = admin_db::connect(admin_db::login(address, login, password, database), address, &what).await?;
+        if self.tenant.is_none() {
+            let become_admin = format!("set role {}", ident(&self.with.installation.prefix.name("admin")));
+            db.batch_execute(&become_admin).await.map_err(Error::postgres(what))?;
+        }
+        Ok(())
     }
 
     /// Hands out the next login from here on.
@@ -88,7 +113,7 @@ impl<'p> Logins<'p> {
     /// Shuts the retiring login out; its sessions go on.
     pub(crate) async fn disarm(&self) -> Result<()> {
         let Some(retiring) = &self.turn.retiring else { return Ok(()) };
-        let db = AdminDb::open_for(self.with, &self.cluster, MAINTENANCE_DATABASE, &self.tenant).await?;
+        let db = self.open().await?;
         if db.exists("select 1 from pg_roles where rolname = $1", retiring).await? {
             db.run(&format!("alter role {} {DISARMED}", ident(retiring))).await?;
         }
@@ -96,32 +121,50 @@ impl<'p> Logins<'p> {
     }
 
     /// Waits until the retired login's sessions have ended, ends those that outstay their grace, and forgets it.
+    ///
+    /// The admin's are left: they are commands and workers of ours, which end by themselves.
     pub(crate) async fn drain(&self) -> Result<()> {
         let Some(retiring) = &self.turn.retiring else { return Ok(()) };
-        let db = AdminDb::open_for(self.with, &self.cluster, MAINTENANCE_DATABASE, &self.tenant).await?;
-        let mut left = GRACE;
-        while !left.is_zero() && db.exists("select 1 from pg_stat_activity where usename = $1", retiring).await? {
-            tokio::time::sleep(LOOK).await;
-            left = left.saturating_sub(LOOK);
+        if self.tenant.is_some() {
+            let db = self.open().await?;
+            let mut left = GRACE;
+            while !left.is_zero() && db.exists("select 1 from pg_stat_activity where usename = $1", retiring).await? {
+                tokio::time::sleep(LOOK).await;
+                left = left.saturating_sub(LOOK);
+            }
+            db.end_sessions("usename = $1", &[retiring]).await?;
         }
-        db.end_sessions("usename = $1", &[retiring]).await?;
         let mut change = self.with.control.change(&self.with.actor).await?;
         turns::retired(&mut change, self.whose(), retiring).await?;
         Ok(change.commit().await?)
     }
 
+    async fn open(&self) -> Result<AdminDb> {
+        match &self.tenant {
+            Some(tenant) => AdminDb::open_for(self.with, &self.cluster, MAINTENANCE_DATABASE, tenant).await,
+            None => AdminDb::open_for_admin(self.with, &self.cluster, MAINTENANCE_DATABASE).await,
+        }
+    }
+
     fn whose(&self) -> Whose {
-        Whose::Tenant(self.tenant.id)
+        self.tenant.as_ref().map_or(Whose::Admin(self.cluster.id), |tenant| Whose::Tenant(tenant.id))
     }
 
     /// The login whose turn it is not.
     fn other(&self) -> String {
-        let [a, b] = ["a", "b"].map(|turn| self.with.installation.prefix.tenant(self.tenant.id, turn));
+        let prefix = &self.with.installation.prefix;
+        let [a, b] = match &self.tenant {
+            Some(tenant) => ["a", "b"].map(|turn| prefix.tenant(tenant.id, turn)),
+            None => ["admin_a", "admin_b"].map(|what| prefix.name(what)),
+        };
         if self.turn.login == a { b } else { a }
     }
 
     /// The key that seals their passwords.
     async fn key(&self) -> Result<DataKey> {
-        self.with.data_key(Scope::Tenant(self.tenant.id), Ring::Server).await
+        match &self.tenant {
+            Some(tenant) => self.with.data_key(Scope::Tenant(tenant.id), Ring::Server).await,
+            None => self.with.platform_key(Ring::Admin).await,
+        }
     }
 }

@@ -96,3 +96,25 @@ fn killed_rotation_of_a_master_key_is_finished_when_run_again() {
         assert!(killed > 8 && killed + 10 > statements, "{killed} of {statements}");
     });
 }
+
+#[test]
+fn killed_rotation_of_the_provisioners_own_login_is_finished_when_run_again() {
+    in_lanes(async |w, lane| {
+        let tapped = Tapped::new(&w).await;
+        let rotate = ["rotate", "cluster", "shared"];
+        let (_, statements) = tapped.run(&rotate).await;
+        for (at, moment) in deaths(statements, lane) {
+            tapped.kill(at, moment, &rotate).await;
+            // Whatever it left: the admin gets in.
+            let name = format!("{moment:?} {at}");
+            w.tenant(&name, Isolation::Schema).await;
+            tapped.run(&rotate).await;
+            let db = w.superuser("shared", "postgres").await;
+            let sql =
+                "select rolname::text from pg_authid where rolname ~ $1 and (rolcanlogin or rolpassword is not null)";
+            let armed = db.query(sql, &[&format!("^{}_admin_[ab]$", w.prefix)]).await.unwrap();
+            assert_eq!(armed.len(), 1, "{name}");
+        }
+        println!("rotate cluster: killed at each of {statements} statements ({lane:?})");
+    });
+}
