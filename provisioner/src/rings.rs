@@ -127,8 +127,11 @@ impl<'p> RingFile<'p> {
 
     /// All of it or none of it, for the same eyes as before.
     fn write(&self, lines: &[Zeroizing<String>]) -> Result<()> {
-        let mut text = Zeroizing::new(String::new());
-        lines.iter().for_each(|line| text.extend([line.as_str(), "\n"]));
+        // Room for all of it at once: growing would leave pieces of keys behind in memory.
+        let mut text = Zeroizing::new(String::with_capacity(lines.iter().map(|line| line.len() + 1).sum()));
+        for line in lines {
+            text.extend([line.as_str(), "\n"]);
+        }
         MasterRing::parse(&text).map_err(|error| Error::Conflict(format!("the ring would be unusable: {error}")))?;
         let aside = self.0.with_extension("new");
         let write = || {

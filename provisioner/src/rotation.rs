@@ -52,11 +52,9 @@ fn has_login(tenant: &Tenant) -> bool {
 pub async fn all_tenants(with: &Provisioner) -> Result<Vec<Rotated>> {
     let waiting: VecDeque<Tenant> = rows::list(&with.control).await?.into_iter().filter(has_login).collect();
     let (waiting, done) = (Mutex::new(waiting), Mutex::new(Vec::new()));
+    let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
     let lane = async || {
-        while let Some(before) = {
-            let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-            next
-        } {
+        while let Some(before) = next() {
             let (now, error) = match tenant(with, before.id).await {
                 Ok(now) => (now, None),
                 Err(error) => (before, Some(error.to_string())),

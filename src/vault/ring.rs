@@ -130,7 +130,7 @@ impl MasterRing {
         match read(path) {
             Ok(state) => *self.0.state.write().unwrap_or_else(PoisonError::into_inner) = state,
             Err(error) => {
-                tracing::warn!(%error, "the key ring has changed and cannot be read; going on with the keys known so far")
+                tracing::warn!(%error, "the key ring has changed and cannot be read; going on with the keys known so far");
             }
         }
     }

@@ -79,7 +79,7 @@ async fn client(base_url: String, token: Token, count: Arc<Count>) {
     let client = Client::builder().retry(reqwest::retry::never()).build().unwrap();
     let url = format!("{base_url}/v1/memories");
     while !count.stop.load(Ordering::Relaxed) {
-        let writes = count.sent.fetch_add(1, Ordering::Relaxed) % 2 == 0;
+        let writes = count.sent.fetch_add(1, Ordering::Relaxed).is_multiple_of(2);
         let request = if writes {
             let memory = json!({ "user_id": "+15551234567", "key": "language", "content": "Prefers Spanish." });
             client.request(Method::POST, &url).json(&memory)
