@@ -64,7 +64,7 @@ impl Provisioner {
         actor: Actor,
     ) -> Result<Self> {
         let run = Uuid::new_v4().simple().to_string();
-        let control = Control::lazy(control_url, &format!("{HOLDER_PREFIX}{run}"), 8)?;
+        let control = Control::patient(control_url, &format!("{HOLDER_PREFIX}{run}"), 8)?;
         let installation = installation::get(&control).await?;
         let installation = installation.ok_or_else(|| {
             Error::Conflict("this control database is not initialised: run `strowgerctl init`".into())

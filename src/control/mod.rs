@@ -75,11 +75,20 @@ pub struct Control {
 impl Control {
     /// Prepares a pool of at most `max` connections; connects when first used.
     pub fn lazy(url: &str, application_name: &str, max: u32) -> Result<Self, ControlError> {
+        Self::waiting(url, application_name, max, Duration::from_secs(2))
+    }
+
+    /// The same for who has nobody waiting for an answer: a busy machine is not taken for a database that is away.
+    pub fn patient(url: &str, application_name: &str, max: u32) -> Result<Self, ControlError> {
+        Self::waiting(url, application_name, max, Duration::from_secs(10))
+    }
+
+    fn waiting(url: &str, application_name: &str, max: u32, patience: Duration) -> Result<Self, ControlError> {
         let options: PgConnectOptions = url.parse()?;
         let options = options.application_name(application_name).disable_statement_logging();
         let pool = PgPoolOptions::new()
             .max_connections(max)
-            .acquire_timeout(Duration::from_secs(2))
+            .acquire_timeout(patience)
             .max_lifetime(None)
             .connect_lazy_with(options);
         Ok(Self { pool })

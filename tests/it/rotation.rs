@@ -34,8 +34,7 @@ async fn lets_in(url: &str) -> bool {
     }
 }
 
-/// Turns red when `Disarm` comes before `Confirm` and the router does not look again, when the switch comes before the next login
-/// is armed, and when a pool is closed under those who wait in it.
+/// Turns red when the switch comes before the next login is let in, and when `Disarm` shuts both out.
 #[test]
 fn a_tenants_password_is_rotated_and_no_request_fails() {
     world(async |w| {
@@ -82,6 +81,7 @@ pub(crate) async fn one_login_is_armed(w: &World, tenant: &Tenant) {
     assert_eq!(control.query_one(sql, &[]).await.unwrap().get::<_, i64>(0), 0, "no change of logins is half done");
 }
 
+/// Turns red when `Drain` does not forget who retired, and when `--all` asks for a deleted tenant.
 #[test]
 fn all_passwords_are_rotated_and_no_request_fails() {
     world(async |w: Arc<World>| {
@@ -136,8 +136,7 @@ fn a_suspended_tenant_gets_its_new_password_when_it_is_resumed() {
     });
 }
 
-/// Turns red when the old key is retired at once, when the worker does not retire it when its time has come, and when waiting for
-/// the job brings that time forward.
+/// Turns red when the old key is retired at once, and when the worker does not retire it when its time has come.
 #[test]
 fn the_signing_key_is_rotated_and_no_request_fails() {
     world(async |w| {
@@ -181,6 +180,7 @@ fn the_signing_key_is_rotated_and_no_request_fails() {
     });
 }
 
+/// Turns red when taking a retirement back is refused.
 #[test]
 fn a_retirement_that_is_cancelled_leaves_the_key_in_use() {
     world(async |w| {
@@ -327,7 +327,7 @@ fn the_provisioners_own_login_is_rotated_while_it_works() {
     });
 }
 
-/// A session that does not end by itself is a support session, or a thief's.
+/// A session that does not end by itself is a support session, or a thief's. Turns red without `end_sessions` in `drain`.
 #[test]
 fn a_session_of_the_old_login_does_not_outlive_its_grace() {
     world(async |w| {
