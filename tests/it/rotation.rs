@@ -278,7 +278,7 @@ fn the_master_key_is_rotated_and_no_request_fails() {
     });
 }
 
-/// Turns red when `AdminDb` does not ask again after a refusal, and when the next login cannot become the admin.
+/// Turns red when the retiring login is not shut out, and when the next one is not a member of the admin role.
 #[test]
 fn the_provisioners_own_login_is_rotated_while_it_works() {
     world(async |w: Arc<World>| {
@@ -324,6 +324,46 @@ fn the_provisioners_own_login_is_rotated_while_it_works() {
         let old =
             db.query_one("select rolcanlogin from pg_roles where rolname = $1", &[&w.prefix.name("admin_b")]).await;
         assert!(!old.unwrap().get::<_, bool>(0));
+    });
+}
+
+/// A command has read which login to use, and that one retires before it comes to log in.
+///
+/// Turns red when `AdminDb` does not ask control again after a refusal.
+#[test]
+fn a_command_whose_admin_login_retires_just_then_comes_with_the_next() {
+    world(async |w| {
+        let one = w.tenant("One", Isolation::Schema).await;
+        let [a, b] = ["admin_a", "admin_b"].map(|what| w.prefix.name(what));
+        let (rotating, watching) = (w.superuser("shared", "postgres").await, w.superuser("shared", "postgres").await);
+        let control = w.superuser("control", &w.prefix.name("control")).await;
+        // What a rotation to b would write, noted from one; then a is in use again.
+        w.ctl(&["rotate", "cluster", "shared"]).json();
+        let sql = "select rolpassword from pg_authid where rolname = $1";
+        let verifier: String = rotating.query_one(sql, &[&b]).await.unwrap().get(0);
+        let sql = "select sealed_password from cluster_admins where login = $1";
+        let sealed: Vec<u8> = control.query_one(sql, &[&b]).await.unwrap().get(0);
+        w.ctl(&["rotate", "cluster", "shared"]).json();
+
+        rotating
+            .batch_execute(&format!(
+                "begin; lock table pg_authid in access exclusive mode;
+                 alter role {a} nologin password null; alter role {b} login password '{verifier}'"
+            ))
+            .await
+            .unwrap();
+        let config = w.dir.join("strowgerctl.toml");
+        let mut command = tokio::process::Command::new(crate::support::strowgerctl());
+        command.arg("--config").arg(config).args(["tenant", "repair", &one.id.to_string()]).kill_on_drop(true);
+        let repairing = command.stderr(std::process::Stdio::piped()).spawn().unwrap();
+        let asks = "select exists (select from pg_locks where relation = 'pg_authid'::regclass and not granted)";
+        until("it logs in", async || watching.query_one(asks, &[]).await.unwrap().get(0)).await;
+        let sql = "update cluster_admins set login = $1, sealed_password = $2 where login = $3 and cluster_id =
+                   (select id from clusters where name = 'shared')";
+        assert_eq!(control.execute(sql, &[&b, &sealed, &a]).await.unwrap(), 1);
+        rotating.batch_execute("commit").await.unwrap();
+        let ended = repairing.wait_with_output().await.unwrap();
+        assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
     });
 }
 
