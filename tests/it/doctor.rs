@@ -97,7 +97,7 @@ async fn damage(w: &World) {
     run(&db, "delete from data_keys where tenant_id = 6").await;
     run(&db, "update secrets set sealed = overlay(sealed placing '\\x00' from 40) where tenant_id = 1").await;
     run(&db, "insert into tenants (id, name, region, state) values (50, 'gone', 'US', 'erased')").await;
-    run(&db, "insert into accounts (provider, external_id, tenant_id, sealed_secret) values ('twilio', 'AC1', 50, '')")
+    run(&db, "insert into accounts (provider, external_id, tenant_id, sealed_secret) values ('twilio', 'AC' || repeat('9', 32), 50, '')")
         .await;
     run(&db, "update jobs set state = 'cancelled' where kind = 'erase'").await;
 }

@@ -116,8 +116,15 @@ fn the_admin_is_in_no_owner_role_and_a_login_only_in_its_own_groups() {
             provisioner::tenants::repair(&w.with, tenant.id).await.unwrap();
         }
         let expected = |tenant: String, shared: bool| {
-            let mut all = BTreeSet::from(["admin has admin_a".to_owned(), "pg_signal_backend has admin".to_owned()]);
-            all.insert("pg_read_all_stats has admin".to_owned());
+            let mut all = BTreeSet::from(
+                [
+                    "admin has admin_a",
+                    "admin has admin_b",
+                    "pg_signal_backend has admin",
+                    "pg_read_all_stats has admin",
+                ]
+                .map(str::to_owned),
+            );
             for turn in ["a", "b"] {
                 all.insert(format!("t{tenant}_rw has t{tenant}_{turn}"));
                 if shared {
@@ -131,9 +138,9 @@ fn the_admin_is_in_no_owner_role_and_a_login_only_in_its_own_groups() {
         for cluster in ["shared", "dedicated"] {
             let sql = "select count(*) from pg_roles where rolname = any($1) and rolcanlogin = (rolname ~ '_a$') and not rolsuper
                        and not rolreplication and not rolbypassrls";
-            let admins = ["admin", "admin_a"].map(|what| w.prefix.name(what)).to_vec();
+            let admins = ["admin", "admin_a", "admin_b"].map(|what| w.prefix.name(what)).to_vec();
             let row = w.superuser(cluster, "postgres").await.query_one(sql, &[&admins]).await.unwrap();
-            assert_eq!(row.get::<_, i64>(0), 2);
+            assert_eq!(row.get::<_, i64>(0), 3);
         }
     });
 }
