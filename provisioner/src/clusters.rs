@@ -48,7 +48,7 @@ pub async fn remove(with: &Provisioner, name: &str) -> Result<Vec<String>> {
         format!("drop database if exists {}", Cluster::shared_database(prefix)),
         format!("drop role if exists {}", prefix.name("tenants")),
         format!("revoke connect on database postgres, template1 from {}", prefix.name("admin")),
-        format!("drop role {}, {}", prefix.name("admin_a"), prefix.name("admin")),
+        format!("drop role {}", ["admin_a", "admin_b", "admin"].map(|what| prefix.name(what)).join(", ")),
     ]
     .into())
 }

@@ -77,7 +77,7 @@ fn a_cold_call_asks_the_control_database_once() {
         w.assign(NUMBER, second.id, &account).await;
         let (before, rest) = w.urls.server.split_once('@').unwrap();
         let (address, rest) = rest.split_once('/').unwrap();
-        let tap = Tap::default();
+        let tap = Tap::of("");
         let server = w.server_at(&format!("{before}@127.0.0.1:{}/{rest}", tap.before(address.parse().unwrap()).await));
         crate::support::until("the server listens", async || server.log().contains("listening for changes")).await;
         tap.arm(None);

@@ -304,7 +304,7 @@ fn the_context_of_a_caller_is_complete_known_or_not() {
 fn the_context_of_a_warm_tenant_is_one_round_trip() {
     world(async |w| {
         let ids = [tenant(&w).await, w.tenant("Two", Isolation::Database).await.id];
-        let tap = Tap::default();
+        let tap = Tap::of("");
         w.tap_clusters(&tap).await;
         let server = w.server();
         for id in ids {

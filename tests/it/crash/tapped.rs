@@ -38,7 +38,7 @@ pub(crate) struct Tapped {
 
 impl Tapped {
     pub(crate) async fn new(world: &World) -> Self {
-        let tap = Tap::default();
+        let tap = Tap::of("strowgerctl");
         world.tap_clusters(&tap).await;
         let real: tokio_postgres::Config = world.urls.provisioner.parse().unwrap();
         let real = real.get_ports()[0];

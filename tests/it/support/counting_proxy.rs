@@ -14,9 +14,6 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
-/// Part of the `application_name` of whoever is counted.
-const PROGRAM: &[u8] = b"strowgerctl";
-
 /// At which moment of a statement its sender is stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Moment {
@@ -38,13 +35,20 @@ struct State {
 }
 
 /// The shared count, and the trap.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Tap {
     state: Arc<Mutex<State>>,
     sprung: Arc<Notify>,
+    /// Only sessions whose startup says so are counted.
+    of: &'static str,
 }
 
 impl Tap {
+    /// Counts what sessions send that name themselves with this; an empty text is in every name.
+    pub(crate) fn of(program: &'static str) -> Self {
+        Self { state: Arc::default(), sprung: Arc::default(), of: program }
+    }
+
     /// A proxy in front of `target`; returns its port.
     pub(crate) async fn before(&self, target: SocketAddr) -> u16 {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -115,7 +119,7 @@ impl Tap {
         let ours = loop {
             if let Some(startup) = pass_startup(&mut client, &mut server).await? {
                 // A server that runs beside the program under test comes through here too, and is left alone.
-                break startup.windows(PROGRAM.len()).any(|part| part == PROGRAM);
+                break String::from_utf8_lossy(&startup).contains(self.of);
             }
         };
         let mut caught = None;
