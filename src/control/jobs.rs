@@ -393,9 +393,11 @@ pub async fn checkpoint(
     done: usize,
     total: usize,
 ) -> Result<Option<Job>, ControlError> {
+    // Not waited for until it is on disk: a step is carried out again without harm if this is lost.
     let sql = sqlx::AssertSqlSafe(format!(
-        "update jobs set step = $3, steps_done = $4, steps_total = $5, lease_until = now() + {LEASE}
-         where id = $1 and holder = $2 and state = 'running' returning {COLUMNS}"
+        "with quick as materialized (select set_config('synchronous_commit', 'off', true))
+         update jobs set step = $3, steps_done = $4, steps_total = $5, lease_until = now() + {LEASE}
+         from quick where id = $1 and holder = $2 and state = 'running' returning {COLUMNS}"
     ));
     let row = sqlx::query(sql)
         .bind(job)

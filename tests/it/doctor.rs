@@ -30,11 +30,12 @@ async fn run(db: &Client, sql: &str) {
 }
 
 /// What no `--fix` touches: it needs an operator, a superuser, or a backup.
-const LEFT: [&str; 9] = [
+const LEFT: [&str; 10] = [
     "account.orphan",
     "functions.public",
     "identity.wrong",
     "job.failed",
+    "key.legacy",
     "key.missing",
     "publication.orphan",
     "schema.missing",
@@ -91,6 +92,7 @@ async fn damage(w: &World) {
     run(&shared, "update tenant_4.identity set epoch = 9").await;
     run(&shared, "create publication tenant_99_feed").await;
     run(&shared, "alter schema tenant_5 rename to aside").await;
+    w.ctl_with(&["key", "add", "old", "--legacy", "--all-tenants"], &"s".repeat(32)).json();
     let db = control(w).await;
     run(&db, "update numbers set state = 'moving', next_tenant_id = 2 where value = '+18005550102'").await;
     run(&db, "insert into jobs (kind, subject, tenant_id, state) values ('repair', 'tenant 1', 1, 'failed')").await;

@@ -9,6 +9,7 @@ use strowger::control::keys::Ring;
 use strowger::control::numbers::Assignment;
 use strowger::control::sealed::{self, Value, What};
 use strowger::control::tenants::State;
+use strowger::control::tokens::{self, LegacyFor};
 use strowger::id::TenantId;
 use strowger::vault::{AuthToken, DataKey, LoginPassword, NamedSecret, Scope, Sealed};
 
@@ -23,7 +24,26 @@ pub(super) async fn look(with: &Provisioner, known: &Known) -> Result<Vec<Findin
     found.extend(stuck_numbers(with, known).await?);
     found.extend(belongings_of_nobody(with, known).await?);
     found.extend(unopened(with, known).await?);
+    found.extend(legacy_keys(with).await?);
     found.extend(forgotten_tenants(with, known).await?);
+    Ok(found)
+}
+
+/// Whoever holds such a secret signs as any of its tenants, and its tokens name no issuer: meant for the time of a change.
+async fn legacy_keys(with: &Provisioner) -> Result<Vec<Finding>> {
+    let mut found = Vec::new();
+    for key in tokens::legacy(&with.control).await? {
+        let whose = match &key.of {
+            LegacyFor::All => "every tenant".to_owned(),
+            LegacyFor::Only(tenants) => format!("{} tenants", tenants.len()),
+        };
+        let what = format!(
+            "tokens without a key id are accepted for {whose} from who has the secret of legacy key {}",
+            key.kid
+        );
+        let advice = format!("give those services tokens of `token mint`, then `strowgerctl key retire {}`", key.kid);
+        found.push(Finding::new("key.legacy", HERE, what, advice));
+    }
     Ok(found)
 }
 
