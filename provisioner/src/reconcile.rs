@@ -93,10 +93,10 @@ async fn carry_out(with: &Provisioner, job: Job) -> Result<()> {
         lost = beat(with, &job) => Err(lost),
     };
     match ended {
-        Ok(state) => Ok(jobs::end(&with.control, job.id, &with.run, state).await?),
+        Ok(state) => Ok(jobs::end(&with.control, &job, &with.run, state).await?),
         Err(error) => {
             let give_up = job.attempts >= ATTEMPTS || error.is_final();
-            jobs::fail(&with.control, job.id, &with.run, &error.to_string(), give_up).await?;
+            jobs::fail(&with.control, &job, &with.run, &error.to_string(), give_up).await?;
             Err(error)
         }
     }
@@ -133,7 +133,7 @@ async fn walk(with: &Provisioner, job: &Job) -> Result<State> {
 }
 
 async fn checkpoint(with: &Provisioner, job: &Job, step: &str, done: usize, total: usize) -> Result<Job> {
-    let fresh = jobs::checkpoint(&with.control, job.id, &with.run, step, done, total).await?;
+    let fresh = jobs::checkpoint(&with.control, job, &with.run, step, done, total).await?;
     let fresh = fresh.ok_or_else(|| lost(job))?;
     with.report(&fresh);
     Ok(fresh)
@@ -145,7 +145,7 @@ async fn beat(with: &Provisioner, job: &Job) -> Error {
     loop {
         tick.tick().await;
         // A control database that is away for a moment says nothing about whose job it is; the next checkpoint asks.
-        if let Ok(false) = jobs::beat(&with.control, job.id, &with.run).await {
+        if let Ok(false) = jobs::beat(&with.control, job, &with.run).await {
             return lost(job);
         }
     }

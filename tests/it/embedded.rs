@@ -270,3 +270,58 @@ async fn a_stopped_cluster_and_a_stopped_control_database_come_back_without_a_re
     folder.start("control");
     until("cold tenants are served again", async || up.read(&cold).await == served).await;
 }
+
+/// Clusters and the control database go away and come back while a worker carries jobs out: each job ends as it was meant to.
+///
+/// Turns red when an attempt that could not reach a database is the last one, or when a worker does not outlive its connections.
+#[tokio::test]
+async fn restarts_of_every_database_leave_nothing_half_done() {
+    let folder = Folder::new("restarts");
+    let _up = Up::start(&folder);
+    let first =
+        folder.json(&["tenant", "create", "--name", "First", "--isolation", "schema"])["customer_id"].to_string();
+    folder.stop("shared").await;
+    folder.stop("dedicated").await;
+    for n in 0..4 {
+        for isolation in ["schema", "database"] {
+            folder.json(&[
+                "tenant",
+                "create",
+                "--name",
+                &format!("{isolation} {n}"),
+                "--isolation",
+                isolation,
+                "--no-wait",
+            ]);
+        }
+    }
+    folder.json(&["tenant", "read-only", &first, "--no-wait"]);
+    folder.start("shared");
+    folder.start("dedicated");
+    for _ in 0..3 {
+        for name in ["control", "shared", "dedicated"] {
+            folder.stop(name).await;
+            folder.start(name);
+        }
+    }
+    until("the control database answers", async || folder.ctl(&["job", "list"], "").code == Some(0)).await;
+    let open = || {
+        let jobs = folder.json(&["job", "list"]);
+        jobs.as_array().unwrap().iter().filter(|job| job["state"] != "done").cloned().collect::<Vec<_>>()
+    };
+    // A claim whose answer was lost is claimed again when its lease ends: half a minute.
+    for _ in 0..1200 {
+        if open().is_empty() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    assert_eq!(open(), Vec::<Value>::new(), "the worker goes on by itself");
+    let tenants = folder.json(&["tenant", "list"]);
+    let states: Vec<&str> = tenants.as_array().unwrap().iter().map(|t| t["state"].as_str().unwrap()).collect();
+    assert_eq!((states.len(), states[0], states[1..].iter().all(|state| *state == "active")), (9, "read_only", true));
+    for sound in [&["doctor"][..], &["audit", "verify"]] {
+        let ran = folder.ctl(sound, "");
+        assert_eq!(ran.code, Some(0), "{sound:?}: {}{}", ran.stdout, ran.stderr);
+    }
+}
