@@ -29,12 +29,3 @@ create table erasures (
     receipt      text not null,
     signature    bytea not null
 );
-
--- Exactly one row: the Ed25519 key that signs receipts.
-create table receipt_key (
-    one_row        boolean primary key default true check (one_row),
-    public_key     bytea not null,
-    -- PKCS#8 under the provisioner's ring.
-    sealed_private bytea not null,
-    created_at     timestamptz not null default now()
-);

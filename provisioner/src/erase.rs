@@ -106,11 +106,6 @@ pub async fn receipt(with: &Provisioner, id: TenantId) -> Result<String> {
     }
 }
 
-/// The public half of the key that signs receipts, in PEM.
-pub async fn receipt_key(with: &Provisioner) -> Result<String> {
-    Ok(signing::pem(&signing::key(with).await?))
-}
-
 /// Ends the erasures whose last copy has expired; how many.
 pub async fn end_expired(with: &Provisioner) -> Result<usize> {
     let expired = erasures::expired(&with.control).await?;

@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use super::clusters::ClusterId;
 use super::{Change, Control, ControlError};
 use crate::id::TenantId;
-use crate::vault::{ReceiptKey, Sealed, WrappedKey};
+use crate::vault::WrappedKey;
 
 /// A backup or WAL archive that is kept outside of Strowger.
 #[derive(Debug, Clone, serde::Serialize)]
@@ -192,18 +192,4 @@ pub async fn expired(control: &Control) -> Result<Vec<TenantId>, ControlError> {
                where t.state = 'erasing' and (e.copies_until is null or e.copies_until <= now()) order by t.id";
     let ids: Vec<i32> = sqlx::query_scalar(sql).fetch_all(control.pool()).await?;
     ids.into_iter().map(|id| Ok(id.try_into()?)).collect()
-}
-
-/// The sealed private half of the key that signs receipts.
-pub async fn key(control: &Control) -> Result<Option<Sealed<ReceiptKey>>, ControlError> {
-    let sql = "select sealed_private from receipt_key";
-    let sealed: Option<Vec<u8>> = sqlx::query_scalar(sql).fetch_optional(control.pool()).await?;
-    Ok(sealed.map(Sealed::from_stored))
-}
-
-/// Stores that key, once: of two that are made at the same time the first stays.
-pub async fn add_key(change: &mut Change, public: &[u8], private: &Sealed<ReceiptKey>) -> Result<(), ControlError> {
-    let sql = "insert into receipt_key (public_key, sealed_private) values ($1, $2) on conflict do nothing";
-    sqlx::query(sql).bind(public).bind(private.as_bytes()).execute(change.conn()).await?;
-    change.record("receipt_key.create", None, serde_json::json!({})).await
 }

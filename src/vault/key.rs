@@ -64,8 +64,6 @@ purposes! {
     AuditKey = "audit-key";
     /// An operator's approval of a job. The row says which job, and with what parameters.
     JobApproval = "job-approval";
-    /// What signs receipts of erasures. The row is the word `receipt`.
-    ReceiptKey = "receipt-key";
 }
 
 /// A ciphertext for one purpose.

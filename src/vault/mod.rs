@@ -14,8 +14,7 @@ mod ring;
 mod secret;
 
 pub use key::{
-    AuditKey, AuthToken, DataKey, JobApproval, LoginPassword, NamedSecret, Purpose, ReceiptKey, Scope, Sealed,
-    SigningSecret,
+    AuditKey, AuthToken, DataKey, JobApproval, LoginPassword, NamedSecret, Purpose, Scope, Sealed, SigningSecret,
 };
 pub use ring::{MasterRing, RingError, WrappedKey};
 pub use secret::Secret;

@@ -9,6 +9,7 @@ use strowger::control::chains::Row;
 use super::signed::{self, Signed};
 use super::walk::{Report, Walk};
 use crate::error::{Error, Result};
+use crate::signing;
 
 /// Reads a file line by line: rows, if there are any, then signed heads, whose signature must hold.
 fn read(path: &Path, mut each: impl FnMut(Row)) -> Result<Signed> {
@@ -44,7 +45,7 @@ pub fn verify(path: &Path, key: Option<&Path>) -> Result<(Report, Signed)> {
     let signed = read(path, |row| walk.row(row))?;
     if let Some(file) = key {
         let wanted = std::fs::read_to_string(file).map_err(Error::io(format!("read {}", file.display())))?;
-        if signed::from_pem(&wanted) != signed::from_pem(&signed.statement.public_key) {
+        if signing::from_pem(&wanted) != signing::from_pem(&signed.statement.public_key) {
             let text = format!("{} is signed by another key than that in {}", path.display(), file.display());
             return Err(Error::Audit(text));
         }

@@ -12,22 +12,18 @@ mod walk;
 use std::collections::BTreeMap;
 use std::io::Write;
 
-use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use strowger::clock::Clock;
-use strowger::control::chains::{self, Head, Part, Reading, Row};
-use strowger::control::keys::Ring;
+use strowger::control::chains::{Head, Part, Reading, Row};
 use strowger::id::TenantId;
 use time::format_description::well_known::Rfc3339;
 
 use crate::Provisioner;
 use crate::error::{Error, Result};
+use crate::signing;
 pub use file::{signed_heads, verify as verify_file};
 pub use signed::{Signed, Statement};
 use walk::Walk;
 pub use walk::{Finding, Report, What};
-
-/// The name that the key is sealed under.
-const KEY: &str = "audit";
 
 /// Looks along the chains of all, or of one tenant. `signed`: heads kept earlier, which the chains must still pass through.
 pub async fn verify(with: &Provisioner, tenant: Option<TenantId>, signed: Option<&Signed>) -> Result<Report> {
@@ -43,8 +39,8 @@ pub async fn verify(with: &Provisioner, tenant: Option<TenantId>, signed: Option
 
 /// Heads are held against the log only when this installation signed them.
 pub async fn refuse_foreign(with: &Provisioner, signed: &Signed) -> Result<()> {
-    let pair = find_key(with).await?;
-    let ours = pair.is_some_and(|pair| signed::pem(pair.public_key().as_ref()) == signed.statement.public_key);
+    let pair = signing::find(with).await?;
+    let ours = pair.is_some_and(|pair| signing::pem(&pair) == signed.statement.public_key);
     if ours {
         return Ok(());
     }
@@ -57,7 +53,7 @@ pub async fn refuse_foreign(with: &Provisioner, signed: &Signed) -> Result<()> {
 
 /// The heads of all chains, signed, as lines of text. The log is verified first.
 pub async fn heads(with: &Provisioner) -> Result<String> {
-    let pair = key(with).await?;
+    let pair = signing::key(with).await?;
     let mut walk = Walk::new(true, &[]);
     let mut reading = Reading::open(&with.control, Part::default()).await?;
     along(&mut reading, &mut walk, |_| Ok(())).await?;
@@ -69,7 +65,7 @@ pub async fn heads(with: &Provisioner) -> Result<String> {
 
 /// Writes rows as lines of JSON and their heads, signed, after them.
 pub async fn export(with: &Provisioner, part: Part, to: &mut dyn Write) -> Result<Report> {
-    let pair = key(with).await?;
+    let pair = signing::key(with).await?;
     if part.since.is_some() {
         // The rows that are left out are vouched for too: the first that is exported names the hash before it.
         refuse_unproven(&verify(with, part.tenant, None).await?)?;
@@ -111,36 +107,13 @@ async fn along(reading: &mut Reading, walk: &mut Walk, mut each: impl FnMut(&Row
 
 /// The public half of the key that signs heads, in PEM.
 pub async fn public_key(with: &Provisioner) -> Result<String> {
-    Ok(signed::pem(key(with).await?.public_key().as_ref()))
+    Ok(signing::pem(&signing::key(with).await?))
 }
 
 fn refuse_unproven(report: &Report) -> Result<()> {
     report.complaint().map_or(Ok(()), |complaint| {
         Err(Error::Audit(format!("not signed: {complaint}; `strowgerctl audit verify` names everything")))
     })
-}
-
-/// The key that signs heads; made when it is first asked for.
-async fn key(with: &Provisioner) -> Result<Ed25519KeyPair> {
-    if let Some(pair) = find_key(with).await? {
-        return Ok(pair);
-    }
-    let random = |_| Error::Unavailable("the system gives no random numbers".into());
-    let pair = Ed25519KeyPair::generate().map_err(random)?;
-    let private = zeroize::Zeroizing::new(pair.to_pkcs8v1().map_err(random)?.as_ref().to_vec());
-    let sealed = with.platform_key(Ring::Admin).await?.seal(KEY, &private);
-    let mut change = with.control.change(&with.actor).await?;
-    chains::add_key(&mut change, pair.public_key().as_ref(), &sealed).await?;
-    change.commit().await?;
-    Ok(pair)
-}
-
-async fn find_key(with: &Provisioner) -> Result<Option<Ed25519KeyPair>> {
-    let Some(sealed) = chains::key(&with.control).await? else { return Ok(None) };
-    let private = with.platform_key(Ring::Admin).await?.open(KEY, &sealed).map_err(Error::vault("the audit key"))?;
-    Ed25519KeyPair::from_pkcs8(private.expose())
-        .map(Some)
-        .map_err(|_| Error::Conflict("the audit key in the control database is malformed".into()))
 }
 
 fn now() -> String {

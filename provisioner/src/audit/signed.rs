@@ -3,17 +3,16 @@
 //! Made so that nobody needs this program to check them: without its last line the file is what was signed, with plain
 //! Ed25519, by the key in its first line (SECURITY.md shows it with openssl).
 
-use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
+use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, UnparsedPublicKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use strowger::control::chains::Head;
 
+use crate::signing;
+
 /// How the first line of signed heads begins; rows of an export may stand before it.
 const BEGINS: &str = "{\"strowger_audit_heads\":";
-
-/// What DER puts before the 32 bytes of an Ed25519 public key.
-const SPKI: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
 
 /// The first line: what is signed, and by which key.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -48,19 +47,6 @@ pub struct Signed {
     pub heads: Vec<Head>,
 }
 
-/// A public key as openssl reads it.
-pub(super) fn pem(public: &[u8]) -> String {
-    let der = [SPKI.as_slice(), public].concat();
-    format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", STANDARD.encode(der))
-}
-
-/// The 32 bytes of an Ed25519 public key.
-pub(super) fn from_pem(text: &str) -> Option<Vec<u8>> {
-    let body = text.trim().strip_prefix("-----BEGIN PUBLIC KEY-----")?.strip_suffix("-----END PUBLIC KEY-----")?;
-    let body: String = body.split_ascii_whitespace().collect();
-    STANDARD.decode(body).ok()?.strip_prefix(SPKI.as_slice()).map(<[u8]>::to_vec)
-}
-
 /// Whether a line is the first of signed heads.
 pub(super) fn begins(line: &str) -> bool {
     line.starts_with(BEGINS)
@@ -74,7 +60,7 @@ pub(super) fn sign(pair: &Ed25519KeyPair, installation: &str, at: &str, tenant: 
         at: at.to_owned(),
         tenant,
         chains: heads.len(),
-        public_key: pem(pair.public_key().as_ref()),
+        public_key: signing::pem(pair),
     };
     let mut lines = line(&statement);
     lines.extend(heads.iter().map(line));
@@ -97,7 +83,7 @@ pub(super) fn read(lines: &str) -> Result<Signed, String> {
     let mut parts = signed.lines();
     let statement: Statement = serde_json::from_str(parts.next().unwrap_or_default())
         .map_err(|_| "its heads do not begin as this version of strowgerctl writes them")?;
-    let public = from_pem(&statement.public_key).ok_or("its public key is not an Ed25519 key in PEM")?;
+    let public = signing::from_pem(&statement.public_key).ok_or("its public key is not an Ed25519 key in PEM")?;
     UnparsedPublicKey::new(&ED25519, public)
         .verify(signed.as_bytes(), &signature)
         .map_err(|_| "its signature does not hold: it was changed after it was signed")?;

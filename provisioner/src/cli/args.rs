@@ -337,13 +337,7 @@ pub(super) enum Tenant {
         reason: String,
     },
     /// Print the signed receipt of an erasure: a line of JSON, and a line with its Ed25519 signature
-    Receipt {
-        #[arg(required_unless_present = "key")]
-        id: Option<TenantId>,
-        /// Print the public key that receipts are checked with, in PEM
-        #[arg(long, conflicts_with = "id")]
-        key: bool,
-    },
+    Receipt { id: TenantId },
     /// Print the tenant login's libpq URL, for support; audited
     Connection { id: TenantId },
     /// Put a tenant's roles, password, settings and grants back

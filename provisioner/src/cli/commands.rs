@@ -90,7 +90,7 @@ async fn command(cli: &Cli, with: Provisioner, control_url: &str) -> Result<()> 
         Command::Migrate(migrate) => return migrate::on_fleet(cli, with, migrate).await,
         Command::Cluster(cluster) => return clusters::run(&with, cluster, cli.output).await,
         // As it was signed, whatever --output says.
-        Command::Tenant(Tenant::Receipt { id, .. }) => return endings::receipt(&with, *id).await,
+        Command::Tenant(Tenant::Receipt { id }) => return endings::receipt(&with, *id).await,
         Command::Tenant(Tenant::Erase { id, now, confirm, reason }) => {
             endings::erase(&with, *id, *now, *confirm, reason).await?
         }

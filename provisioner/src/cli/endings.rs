@@ -23,12 +23,9 @@ pub(super) async fn erase(
     erase::erase(with, id, now, reason).await
 }
 
-/// The receipt byte for byte, or the key that checks receipts.
-pub(super) async fn receipt(with: &Provisioner, id: Option<TenantId>) -> Result<()> {
-    let text = match id {
-        Some(id) => erase::receipt(with, id).await?,
-        None => erase::receipt_key(with).await?,
-    };
+/// The receipt byte for byte.
+pub(super) async fn receipt(with: &Provisioner, id: TenantId) -> Result<()> {
+    let text = erase::receipt(with, id).await?;
     std::io::stdout().write_all(text.as_bytes()).map_err(Error::io("print"))
 }
 
