@@ -1,0 +1,77 @@
+//! `cluster`.
+
+use std::path::PathBuf;
+
+use clap::{Subcommand, ValueEnum};
+
+use super::values::kept;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(in crate::cli) enum ClusterKind {
+    /// Many tenants' schemas in one database
+    Shared,
+    /// A database for each tenant
+    Dedicated,
+}
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum Cluster {
+    /// Prepare and register a server, or repair a registered one. The superuser's URL comes from standard input
+    Add {
+        name: String,
+        #[arg(long, value_enum)]
+        kind: ClusterKind,
+        /// A label of your own, for `tenant create --cluster-region`
+        #[arg(long, default_value = "")]
+        region: String,
+        /// Connections that all server processes together may hold open there
+        #[arg(long, default_value_t = 100)]
+        budget: u32,
+        /// PEM of the authority behind the server's certificate; the URL must say sslmode=verify-full
+        #[arg(long)]
+        ca: Option<PathBuf>,
+    },
+    /// All clusters
+    List,
+    /// Keep new tenants away from a cluster; those it has are served as before
+    Cordon {
+        name: String,
+        /// Let new tenants in again, after a drain too
+        #[arg(long)]
+        undo: bool,
+    },
+    /// Keep new tenants away, and say how many have to be moved; exit code 5 while there are any. Moves nothing yet
+    Drain { name: String },
+    /// Forget a cluster where no tenant's data is left; the server itself is not touched
+    Remove { name: String },
+    /// Ask a cluster, or all of them, how they are
+    Status { name: Option<String> },
+    /// Backups and WAL archives that you keep outside of Strowger: receipts of erasures name them
+    #[command(subcommand)]
+    Copies(Copies),
+}
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum Copies {
+    /// Say where copies are made and for how long; said again it replaces what was said
+    Add {
+        /// The cluster that they are of
+        #[arg(required_unless_present = "control_database")]
+        cluster: Option<String>,
+        /// They are of the control database
+        #[arg(long, conflicts_with = "cluster")]
+        control_database: bool,
+        #[arg(long, value_parser = ["backup", "wal-archive"])]
+        kind: String,
+        /// Where, in your words
+        #[arg(long = "where")]
+        location: String,
+        /// How long anything is kept there, as in 30d or 3650d
+        #[arg(long, value_parser = kept)]
+        kept: i64,
+    },
+    /// All copies
+    List,
+    /// Forget copies that are not made any more, when the last has expired
+    Remove { id: i32 },
+}

@@ -1,0 +1,190 @@
+//! What can be typed: a file for what belongs together, `values.rs` for how words are read.
+
+mod clusters;
+mod credentials;
+mod records;
+mod tenants;
+mod values;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub(super) use clusters::{Cluster, ClusterKind, Copies};
+pub(super) use credentials::{Account, Key, KeyAlgorithm, Ring, Rotate, Secret, Token};
+pub(super) use records::{Audit, Job};
+pub(super) use tenants::{Isolation, NumberCommand, Tenant};
+
+use super::migrate::Migrate;
+use crate::settings::Given;
+
+/// The operator's command line for Strowger.
+///
+/// With --data DIR it works on the embedded installation in that folder, beside a running `up` or on its own. Without it, it
+/// works on the control database and key rings given by flags, environment or --config.
+#[derive(Debug, Parser)]
+#[command(name = "strowgerctl", version, after_help = EXIT_CODES)]
+pub struct Cli {
+    /// Folder of the embedded installation [default: ~/.local/share/strowger, for root /var/lib/strowger]
+    #[arg(long, env = "STROWGER_DATA", global = true)]
+    pub(super) data: Option<PathBuf>,
+    /// A TOML file with control-url, server-key-ring and admin-key-ring
+    #[arg(long, env = "STROWGERCTL_CONFIG", global = true)]
+    pub(super) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) given: Given,
+    /// How results are printed
+    #[arg(long, value_enum, default_value = "text", global = true)]
+    pub(super) output: Output,
+    /// Only write the job down, for a worker to carry out
+    #[arg(long, global = true)]
+    pub(super) no_wait: bool,
+    /// Carry the job out and wait for its end; this is the default
+    #[arg(long, global = true, conflicts_with = "no_wait")]
+    pub(super) wait: bool,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed; 2 not a command; 3 refused, nothing was changed: ask for something else or \
+                          change the state first; 4 a database does not answer: run the same command again later; 5 done, and \
+                          something is left for you to do, or the doctor found something: the message says what.\n\
+                          Every command can be run again after it was interrupted, with the same result.";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Output {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Show everything at work: private Postgres, three demo tenants, one signed call to each, one refusal
+    Demo(Demo),
+    /// Run an embedded installation: private Postgres, worker and server
+    Up(Up),
+    /// Run only the private Postgres clusters of --data, until interrupted
+    Postgres {
+        /// Trade safety for speed; for throwaway tests only
+        #[arg(long)]
+        unsafe_no_sync: bool,
+    },
+    /// Create a control database on a server of your own. The superuser's URL comes from standard input
+    Init {
+        /// Put before every role and database name
+        #[arg(long, default_value = "sw")]
+        prefix: String,
+        /// Folder to write key rings and configuration files to
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// Carry out jobs, until interrupted
+    Worker,
+    /// Postgres servers that hold tenants
+    #[command(subcommand)]
+    Cluster(Cluster),
+    /// Businesses
+    #[command(subcommand)]
+    Tenant(Tenant),
+    /// The fleet's schema versions
+    #[command(subcommand)]
+    Migrate(Migrate),
+    /// Accounts at providers
+    #[command(subcommand)]
+    Account(Account),
+    /// Numbers, and who answers them
+    #[command(subcommand)]
+    Number(NumberCommand),
+    /// Named secrets
+    #[command(subcommand)]
+    Secret(Secret),
+    /// Service tokens
+    #[command(subcommand)]
+    Token(Token),
+    /// Keys that sign service tokens
+    #[command(subcommand)]
+    Key(Key),
+    /// What holds for every tenant
+    #[command(subcommand)]
+    Platform(Platform),
+    /// Make tenants, accounts, secrets and numbers what a TOML file says; see ops/apply.toml
+    Apply(Apply),
+    /// Print what there is in the format of `apply`; secrets as environment variables to fill
+    Export,
+    /// New credentials, without one failed request
+    #[command(subcommand)]
+    Rotate(Rotate),
+    /// Master keys, in the ring files here
+    #[command(subcommand)]
+    Ring(Ring),
+    /// What the provisioner is doing, has done, and could not do
+    #[command(subcommand)]
+    Job(Job),
+    /// Compare what control says with what every cluster has, and explain what differs
+    Doctor {
+        /// Mend what can be mended without losing data
+        #[arg(long)]
+        fix: bool,
+        /// Drop schemas and databases of tenants that control does not know, with the rows they hold
+        #[arg(long, requires = "fix")]
+        drop_data: bool,
+    },
+    /// Who did what
+    #[command(subcommand)]
+    Audit(Audit),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Apply {
+    /// The file; - reads standard input
+    #[arg(short = 'f', long = "file")]
+    pub(super) file: PathBuf,
+    /// Only show the plan
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Also release numbers and forget accounts that the file does not name. Tenants and secrets stay in any case
+    #[arg(long)]
+    pub(super) prune: bool,
+    /// Do not ask
+    #[arg(long)]
+    pub(super) yes: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Demo {
+    /// Port of the server; 0 picks a free one
+    #[arg(long, default_value_t = 0)]
+    pub(super) port: u16,
+    /// Stop when everything is printed
+    #[arg(long)]
+    pub(super) exit: bool,
+    /// Delete the data folder first
+    #[arg(long)]
+    pub(super) fresh: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Up {
+    /// Port of the server; 0 picks a free one
+    #[arg(long, default_value_t = 8080)]
+    pub(super) port: u16,
+    /// Where providers reach the server; their signatures cover it [default: where it listens]
+    #[arg(long)]
+    pub(super) public_url: Option<String>,
+    /// Delete the data folder first
+    #[arg(long)]
+    pub(super) fresh: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Platform {
+    /// All settings
+    Show,
+    /// Change a setting
+    Set {
+        /// suspended_sentence: what callers of a suspended tenant hear
+        #[arg(value_parser = ["suspended_sentence"])]
+        name: String,
+        value: String,
+    },
+}

@@ -1,0 +1,136 @@
+//! `tenant`, `number`.
+
+use clap::{Subcommand, ValueEnum};
+use strowger::id::{AccountSid, Region, TenantId};
+use strowger::phone::Number;
+use time::OffsetDateTime;
+
+use super::values::{later, seconds};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(in crate::cli) enum Isolation {
+    Schema,
+    Database,
+}
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum Tenant {
+    /// Create a tenant; run again it finishes what was begun, or finds it done
+    Create {
+        /// Your handle for it, unique
+        #[arg(long)]
+        name: String,
+        #[arg(long, value_enum)]
+        isolation: Isolation,
+        /// An id of your own, for imports
+        #[arg(long)]
+        id: Option<TenantId>,
+        /// A cluster by name [default: the one with the most room]
+        #[arg(long)]
+        cluster: Option<String>,
+        /// Only a cluster that was added with this region label
+        #[arg(long)]
+        cluster_region: Option<String>,
+        /// How its callers write local numbers
+        #[arg(long, default_value = "US")]
+        region: Region,
+    },
+    /// All tenants
+    List,
+    /// One tenant
+    Show { id: TenantId },
+    /// Give a tenant another name
+    Rename {
+        id: TenantId,
+        /// Unique
+        #[arg(long)]
+        name: String,
+    },
+    /// Block a tenant in Postgres itself; nothing is lost. Callers hear the platform's sentence
+    Suspend {
+        id: TenantId,
+        /// Shown to operators, never to callers
+        #[arg(long, default_value = "")]
+        reason: String,
+        /// When it is served again by itself: 90m, 12h, 3d, or 2026-12-01T08:00:00Z
+        #[arg(long, value_parser = later)]
+        until: Option<OffsetDateTime>,
+    },
+    /// Serve a tenant for reading only; Postgres itself refuses what would write. Callers are greeted, calls leave no trace
+    ReadOnly {
+        id: TenantId,
+        /// Shown to operators, never to callers
+        #[arg(long, default_value = "")]
+        reason: String,
+        /// When it is served again in full by itself: 90m, 12h, 3d, or 2026-12-01T08:00:00Z
+        #[arg(long, value_parser = later)]
+        until: Option<OffsetDateTime>,
+    },
+    /// Serve a suspended or read-only tenant again in full
+    Resume {
+        id: TenantId,
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+    /// Block a tenant and keep everything for a grace; then it is erased
+    Delete {
+        id: TenantId,
+        #[arg(long, default_value = "")]
+        reason: String,
+        /// How long it can be undeleted, as in 12h or 30d [default: 30d]
+        #[arg(long, value_parser = seconds)]
+        grace: Option<i64>,
+    },
+    /// Serve a deleted tenant again, while its grace lasts
+    Undelete {
+        id: TenantId,
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+    /// Leave nothing of a tenant but its id and a signed receipt; cannot be taken back
+    Erase {
+        id: TenantId,
+        /// Whatever state it is in, without a grace
+        #[arg(long, requires = "confirm")]
+        now: bool,
+        /// The id once more
+        #[arg(long)]
+        confirm: Option<TenantId>,
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+    /// Print the signed receipt of an erasure: a line of JSON, and a line with its Ed25519 signature
+    Receipt { id: TenantId },
+    /// Print the tenant login's libpq URL, for support; audited
+    Connection { id: TenantId },
+    /// Put a tenant's roles, password, settings and grants back
+    Repair { id: TenantId },
+}
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum NumberCommand {
+    /// Give a number to a tenant, taking it from whoever had it
+    Assign {
+        /// +18005550100, or whatsapp:106540352242922
+        #[arg(allow_hyphen_values = true)]
+        number: Number,
+        #[arg(long)]
+        tenant: TenantId,
+        /// The account whose webhooks name it [default: the tenant's only one, else the platform's]
+        #[arg(long)]
+        account: Option<AccountSid>,
+    },
+    /// Give a tenant another number in the place of one that it has, which nobody answers afterwards
+    Replace {
+        /// The number that it has
+        #[arg(allow_hyphen_values = true)]
+        old: Number,
+        /// The number that it gets, under the same account
+        #[arg(allow_hyphen_values = true)]
+        new: Number,
+    },
+    /// Take a number away; nobody answers it afterwards
+    Release { number: Number },
+    /// All numbers
+    List,
+}

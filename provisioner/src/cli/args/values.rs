@@ -1,0 +1,54 @@
+//! Values that are more than a word: scopes, spans and moments.
+
+use std::time::Duration;
+
+use strowger::auth::Scope;
+use strowger::clock::Clock;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// A list that clap takes for one value.
+#[derive(Debug, Clone)]
+pub(in crate::cli) struct ScopeList(pub(in crate::cli) Vec<Scope>);
+
+pub(super) fn scopes(text: &str) -> Result<ScopeList, String> {
+    let all: Result<Vec<Scope>, _> =
+        text.split_ascii_whitespace().map(|word| word.parse().map_err(|e| format!("{word}: {e}"))).collect();
+    all.and_then(|all| if all.is_empty() { Err("at least one scope".to_owned()) } else { Ok(ScopeList(all)) })
+}
+
+/// A time, or how long from now.
+pub(super) fn later(text: &str) -> Result<OffsetDateTime, String> {
+    if let Ok(seconds) = seconds(text) {
+        return Ok(Clock::system().now() + Duration::from_secs(seconds.unsigned_abs()));
+    }
+    moment(text).map_err(|_| "a time as in 2026-12-01T08:00:00Z, or 90m, 12h, 3d".to_owned())
+}
+
+pub(super) fn moment(text: &str) -> Result<OffsetDateTime, String> {
+    let whole = if text.len() == 10 { format!("{text}T00:00:00Z") } else { text.to_owned() };
+    OffsetDateTime::parse(&whole, &Rfc3339)
+        .map_err(|_| "a day or a moment, as 2026-07-01 or 2026-07-01T12:00:00Z".to_owned())
+}
+
+pub(super) fn seconds(text: &str) -> Result<i64, String> {
+    span(text, 365)
+}
+
+pub(super) fn kept(text: &str) -> Result<i64, String> {
+    span(text, 36_500)
+}
+
+/// Seconds of a span of time.
+fn span(text: &str, most_days: i64) -> Result<i64, String> {
+    let bad = || format!("a number and s, m, h or d, at most {most_days} days, as in 15m or 1h");
+    let unit = match text.chars().last() {
+        Some('s') => 1,
+        Some('m') => 60,
+        Some('h') => 3600,
+        Some('d') => 86400,
+        _ => return Err(bad()),
+    };
+    let count: i64 = text[..text.len() - 1].parse().map_err(|_| bad())?;
+    count.checked_mul(unit).filter(|s| (1..=most_days * 86400).contains(s)).ok_or_else(bad)
+}

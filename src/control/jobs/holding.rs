@@ -1,0 +1,119 @@
+//! Carrying a job out: claimed, held, ended, given up.
+
+use super::{COLUMNS, Job, State, from_row};
+use crate::control::{Change, Control, ControlError};
+
+/// A holder's sessions carry this and its name as their `application_name`.
+pub const HOLDER_PREFIX: &str = "strowgerctl ";
+
+/// How long a holder that says nothing keeps a job.
+pub(super) const LEASE: &str = "interval '30 seconds'";
+
+/// Takes a job that is due, or whose holder is gone: that one, or the oldest. Any number of processes may ask at once. One that
+/// failed and is wanted is taken before it is due again; one that was put off is not.
+/// An erasure never is: its grace is a promise.
+///
+/// Sessions of a holder that let its lease run out are ended: it may hang with the subject's lock in its hands. Not our own: a job that
+/// we hold without knowing, because the answer to our claim was lost, is claimed again; who is at a job counts its attempts.
+pub async fn claim(control: &Control, holder: &str, wanted: Option<i64>) -> Result<Option<Job>, ControlError> {
+    let sql = sqlx::AssertSqlSafe(format!(
+        "with taken as (
+             select id as job, holder as former from jobs
+             where ($3::bigint is null or id = $3) and deadline > now()
+               and (state = 'queued' and ($3 is not null and attempts > 0 and kind <> 'erase' or not_before <= now())
+                    or state = 'running' and (lease_until < now() or not exists (
+                        select from pg_stat_activity where usename = current_user and application_name = $2 || holder)))
+             order by id limit 1 for update skip locked),
+         ended as (
+             select pg_terminate_backend(pid) from pg_stat_activity join taken on application_name = $2 || former
+             where usename = current_user and former <> $1)
+         update jobs set state = 'running', holder = $1, lease_until = now() + {LEASE}, attempts = attempts + 1
+         from taken where id = job
+         returning {COLUMNS}, (select count(*) from ended)"
+    ));
+    let row = sqlx::query(sql).bind(holder).bind(HOLDER_PREFIX).bind(wanted).fetch_optional(control.pool()).await?;
+    row.as_ref().map(from_row).transpose()
+}
+
+/// Says which step comes next and that its holder is alive; `None` when the job is no longer the holder's.
+pub async fn checkpoint(
+    control: &Control,
+    job: &Job,
+    holder: &str,
+    step: &str,
+    done: usize,
+    total: usize,
+) -> Result<Option<Job>, ControlError> {
+    // Not waited for until it is on disk: a step is carried out again without harm if this is lost.
+    let sql = sqlx::AssertSqlSafe(format!(
+        "with quick as materialized (select set_config('synchronous_commit', 'off', true))
+         update jobs set step = $3, steps_done = $4, steps_total = $5, lease_until = now() + {LEASE}
+         from quick where id = $1 and holder = $2 and attempts = $6 and state = 'running' returning {COLUMNS}"
+    ));
+    let row = sqlx::query(sql)
+        .bind(job.id)
+        .bind(holder)
+        .bind(step)
+        .bind(i32::try_from(done).unwrap_or(i32::MAX))
+        .bind(i32::try_from(total).unwrap_or(i32::MAX))
+        .bind(job.attempts)
+        .fetch_optional(control.pool())
+        .await?;
+    row.as_ref().map(from_row).transpose()
+}
+
+/// Says that its holder is alive; `false` when the job is no longer the holder's.
+pub async fn beat(control: &Control, job: &Job, holder: &str) -> Result<bool, ControlError> {
+    let sql = sqlx::AssertSqlSafe(format!(
+        "update jobs set lease_until = now() + {LEASE} where id = $1 and holder = $2 and attempts = $3"
+    ));
+    Ok(sqlx::query(sql).bind(job.id).bind(holder).bind(job.attempts).execute(control.pool()).await?.rows_affected() > 0)
+}
+
+/// Ends a job that its holder has brought to an end.
+pub async fn end(control: &Control, job: &Job, holder: &str, state: State) -> Result<(), ControlError> {
+    let sql =
+        "update jobs set state = $3, holder = null, lease_until = null, ended_at = now(), steps_done = steps_total
+               where id = $1 and holder = $2 and attempts = $4";
+    sqlx::query(sql).bind(job.id).bind(holder).bind(state.as_str()).bind(job.attempts).execute(control.pool()).await?;
+    Ok(())
+}
+
+/// Ends a job within the change that made its last step true.
+pub async fn done(change: &mut Change, job: i64) -> Result<(), ControlError> {
+    let sql =
+        "update jobs set state = 'done', holder = null, lease_until = null, ended_at = now(), steps_done = steps_total
+               where id = $1";
+    sqlx::query(sql).bind(job).execute(change.conn()).await?;
+    Ok(())
+}
+
+/// Notes a failed attempt. It is tried again later each time, at most every five minutes, unless it is given up.
+pub async fn fail(control: &Control, job: &Job, holder: &str, error: &str, give_up: bool) -> Result<(), ControlError> {
+    let sql = "update jobs set holder = null, lease_until = null,
+                      state = case when not $3 then 'queued' when undo then 'recovery_failed' else 'failed' end,
+                      ended_at = case when $3 then now() end,
+                      not_before = now() + least(300, power(2, least(attempts - 1, 9))) * interval '1 second',
+                      errors = jsonb_path_query_array(errors, '$[last - 18 to last]')
+                               || jsonb_build_array(jsonb_build_object('at', now(), 'attempt', attempts, 'step', step, 'error', $4::text))
+               where id = $1 and holder = $2 and attempts = $5";
+    sqlx::query(sql)
+        .bind(job.id)
+        .bind(holder)
+        .bind(give_up)
+        .bind(error)
+        .bind(job.attempts)
+        .execute(control.pool())
+        .await?;
+    Ok(())
+}
+
+/// Gives up what was not done by its deadline; how many.
+pub async fn expire(control: &Control) -> Result<u64, ControlError> {
+    let sql = "update jobs set state = case when undo then 'recovery_failed' else 'failed' end, ended_at = now(),
+                      holder = null, lease_until = null,
+                      errors = errors || jsonb_build_array(jsonb_build_object('at', now(), 'attempt', attempts, 'step', step,
+                                                                              'error', 'not done by its deadline'))
+               where deadline <= now() and (state = 'queued' or state = 'running' and lease_until < now())";
+    Ok(sqlx::query(sql).execute(control.pool()).await?.rows_affected())
+}
