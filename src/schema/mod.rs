@@ -12,10 +12,10 @@ mod embedded {
 ///
 /// A build that needs a table or column raises it, in a release after the one that brought the migration: so old and new
 /// processes can serve together while the fleet is on its way.
-pub const MIN: i32 = 2;
+pub const MIN: i32 = 6;
 
 /// The newest schema version that this build serves: the newest embedded migration, which new tenants get.
-pub const MAX: i32 = 2;
+pub const MAX: i32 = 6;
 
 /// The name of a tenant's live schema, the same in both isolation kinds, so that a dump needs no renaming.
 pub fn name(tenant: TenantId) -> String {

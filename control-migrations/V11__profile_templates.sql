@@ -1,0 +1,1 @@
+-- Profile templates: an industry's fields and bio rule.

@@ -1,0 +1,1 @@
+-- Playbooks: what a tenant clones.

@@ -1,0 +1,1 @@
+-- Turns of a call, and what a caller leaves: filled by the voice loop.

@@ -1,0 +1,1 @@
+-- What processing a finished call leaves, and vectors beside memories.

@@ -1,0 +1,1 @@
+-- Questions, scenarios and variables of this tenant's receptionist.

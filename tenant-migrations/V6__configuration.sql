@@ -1,0 +1,1 @@
+-- How this tenant's receptionist is configured, version by version.
