@@ -17,7 +17,7 @@ use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetReques
 
 use super::error::Problem;
 use super::extract::{Authorized, Input, Right};
-use super::{State, context, health, memories, voice};
+use super::{State, context, health, memories, openapi, voice};
 use crate::auth::Scope;
 
 /// The largest body that is read.
@@ -53,6 +53,9 @@ fn url_map() -> Map {
         // Whoever watches the process.
         .open("/healthz", health::alive)
         .open("/readyz", health::ready)
+        // Whoever programs against it.
+        .open("/openapi.json", openapi::json)
+        .open("/docs", openapi::page)
         // Twilio.
         .webhook("/call/incoming", voice::incoming)
         .webhook("/api/twilio/voice", voice::incoming)

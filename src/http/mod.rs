@@ -7,6 +7,7 @@ mod extract;
 mod health;
 pub mod map;
 mod memories;
+pub mod openapi;
 mod twiml;
 mod voice;
 
