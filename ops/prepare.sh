@@ -54,16 +54,17 @@ need_postgres() {
     have_postgres || give_up "Postgres is not installed" "install Postgres 15"
 }
 
-# The official helper library that signs webhooks, in a folder of its own.
-need_twilio_helper() {
+# What the tests run that is written in Python, in a folder of its own: the official helper library that signs webhooks, and the
+# generator of requests that the API's description is held against.
+need_python_tools() {
     STROWGER_TEST_PYTHON=$PWD/target/python/bin/python
     export STROWGER_TEST_PYTHON
-    "$STROWGER_TEST_PYTHON" -c 'import twilio' 2>/dev/null && return
-    echo "· installing the Twilio helper library for Python" >&2
+    "$STROWGER_TEST_PYTHON" -c 'import twilio, schemathesis' 2>/dev/null && return
+    echo "· installing the Twilio helper library and schemathesis for Python" >&2
     python3 -m venv --clear target/python >/dev/null 2>&1 || {
         install Python python3-venv python
         python3 -m venv --clear target/python || give_up "there is no Python 3 with venv" "install it"
     }
-    "$STROWGER_TEST_PYTHON" -m pip install --quiet twilio ||
-        { echo "pip could not install the Twilio helper library, which the tests check signatures with: see above" >&2; exit 1; }
+    "$STROWGER_TEST_PYTHON" -m pip install --quiet twilio 'schemathesis>=4,<5' ||
+        { echo "pip could not install twilio and schemathesis, which the tests need: see above" >&2; exit 1; }
 }

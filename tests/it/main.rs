@@ -9,6 +9,7 @@ mod canaries;
 mod catalogs;
 mod clusters;
 mod compile_fail;
+mod contract;
 mod crash;
 mod declared;
 mod doctor;

@@ -13,14 +13,14 @@ const HEAD: &str =
 body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:0 auto;padding:2rem 1rem}
 h2{margin-top:2.5rem;border-bottom:1px solid var(--line)}
 details{border:1px solid var(--line);border-radius:6px;margin:.5rem 0;padding:.4rem .8rem}
-summary{cursor:pointer}
+summary{cursor:pointer;display:flex;gap:.6rem;align-items:baseline}
 summary code{font-weight:600}
 code,pre{font:14px/1.45 ui-monospace,monospace}
 pre{background:var(--soft);padding:.8rem;overflow:auto;border-radius:6px}
-.method{display:inline-block;min-width:4.2rem;font:600 12px ui-monospace,monospace}
+.method{min-width:3.6rem;font:600 12px ui-monospace,monospace}
 table{border-collapse:collapse;width:100%}
 td,th{text-align:left;vertical-align:top;padding:.25rem .8rem .25rem 0;border-bottom:1px solid var(--line)}
-.scope{float:right;font-size:13px;opacity:.75}
+.scope{margin-left:auto;white-space:nowrap;font-size:13px;opacity:.75}
 </style>";
 
 /// The whole page.
@@ -77,7 +77,7 @@ fn tag_of(operation: &Value) -> &str {
 
 fn fold(document: &Value, path: &str, method: &str, operation: &Value) -> String {
     let mut fold = format!(
-        "<details><summary><span class=\"method\">{}</span><code>{}</code> {}<span class=\"scope\">{}</span></summary>",
+        "<details><summary><span class=\"method\">{}</span><code>{}</code><span>{}</span><span class=\"scope\">{}</span></summary>",
         method.to_uppercase(),
         escape(path),
         text(&operation["summary"]),
