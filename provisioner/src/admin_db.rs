@@ -51,6 +51,7 @@ pub(crate) fn login(address: &Address, user: &str, password: &Secret, database: 
 /// A session as the installation's admin role in one database of one cluster.
 pub(crate) struct AdminDb {
     client: Client,
+    database: String,
     what: String,
 }
 
@@ -124,9 +125,14 @@ impl AdminDb {
         let mut config = login(&cluster.address, &user, &password, database);
         config.application_name(name);
         let client = connect(config, &cluster.address, &what).await?;
-        let db = Self { client, what };
+        let db = Self { client, database: database.to_owned(), what };
         db.run(&format!("set role {}", ident(&with.installation.prefix.name("admin")))).await?;
         Ok(db)
+    }
+
+    /// Whether it can go on to be used for that database.
+    pub(crate) fn is_open_in(&self, database: &str) -> bool {
+        self.database == database && !self.client.is_closed()
     }
 
     /// Runs statements without parameters.

@@ -15,6 +15,7 @@ use strowger::vault::JobApproval;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use crate::admin_db::AdminDb;
 use crate::error::{Error, Result};
 use crate::steps::Logins;
 use crate::{Provisioner, steps};
@@ -171,6 +172,24 @@ pub(crate) struct Context<'p> {
     with: &'p Provisioner,
     job: &'p Job,
     place: Option<(Tenant, Cluster)>,
+    session: Session,
+}
+
+/// The admin's session on the tenant's cluster, kept from step to step: opening one costs as much as a step.
+#[derive(Default)]
+struct Session(Option<AdminDb>);
+
+impl Session {
+    /// The one in that database, opened if need be. An earlier holder's statements were ended when it was opened; a later holder
+    /// ends it.
+    async fn at(&mut self, with: &Provisioner, place: &(Tenant, Cluster), database: &str) -> Result<&mut AdminDb> {
+        let (tenant, cluster) = place;
+        let db = match self.0.take().filter(|db| db.is_open_in(database)) {
+            Some(db) => db,
+            None => AdminDb::open_for(with, cluster, database, tenant).await?,
+        };
+        Ok(self.0.insert(db))
+    }
 }
 
 impl<'p> Context<'p> {
@@ -182,7 +201,7 @@ impl<'p> Context<'p> {
             },
             Subject::Number(_) | Subject::Key(_) | Subject::Ring(_) | Subject::Cluster(_) => None,
         };
-        Ok(Self { with, job, place })
+        Ok(Self { with, job, place, session: Session::default() })
     }
 
     /// Whether the tenant is in a state in which the job has nothing to do any more, forward or back.
@@ -201,7 +220,7 @@ impl<'p> Context<'p> {
         }
     }
 
-    pub(crate) async fn carry_out(&self, step: Step) -> Result<()> {
+    pub(crate) async fn carry_out(&mut self, step: Step) -> Result<()> {
         let with = self.with;
         match (step, &self.place) {
             (Step::Settle, _) => with.settle().await.map(drop),
@@ -228,24 +247,10 @@ impl<'p> Context<'p> {
                 }
                 self.transition(tenant.id, next).await
             }
+            (Step::Roles | Step::Database | Step::Schema | Step::Grants, Some(place)) => {
+                make(with, self.job, place, &mut self.session, step).await
+            }
             (Step::Activate, Some((tenant, _))) => self.transition(tenant.id, State::Active).await,
-            (Step::Roles, Some((tenant, cluster))) => {
-                let (password, _) = steps::credential(with, tenant.id).await?;
-                steps::ensure_roles(with, cluster, tenant, &password).await
-            }
-            (Step::Database, Some((tenant, cluster))) => steps::ensure_database(with, cluster, tenant).await,
-            (Step::Schema, Some((tenant, cluster))) => {
-                let (_, epoch) = steps::credential(with, tenant.id).await?;
-                steps::ensure_schema(with, cluster, tenant, epoch).await
-            }
-            (Step::Grants, Some((tenant, cluster))) => {
-                let writes = match self.job.kind {
-                    Kind::ReadOnly => false,
-                    Kind::Repair => tenant.state == State::Active,
-                    _ => true,
-                };
-                steps::ensure_grants(with, cluster, tenant, writes).await
-            }
             (Step::Fence, Some((tenant, cluster))) => steps::fence(with, cluster, tenant).await,
             (Step::Belongings, Some((tenant, _))) => steps::take_belongings(with, tenant.id).await,
             (Step::DropSchema, Some((tenant, cluster))) => steps::drop_schema(with, cluster, tenant).await,
@@ -279,7 +284,9 @@ impl<'p> Context<'p> {
         Ok(change.commit().await?)
     }
 
-    pub(crate) async fn take_back(&self, step: Step) -> Result<()> {
+    pub(crate) async fn take_back(&mut self, step: Step) -> Result<()> {
+        // A database is not dropped while somebody is in it.
+        self.session = Session::default();
         if step == Step::RetireKey {
             return self.retire_key(false).await;
         }
@@ -344,6 +351,41 @@ impl<'p> Context<'p> {
             return Err(Error::Conflict(format!("job {} is not due: the tenant's grace lasts", self.job.id)));
         }
         Ok(())
+    }
+}
+
+/// Makes so what a tenant needs on its cluster.
+async fn make(
+    with: &Provisioner,
+    job: &Job,
+    place: &(Tenant, Cluster),
+    session: &mut Session,
+    step: Step,
+) -> Result<()> {
+    let (tenant, _) = place;
+    let database = match step {
+        Step::Roles | Step::Database => steps::database_for_roles(tenant),
+        _ => &tenant.database,
+    };
+    let db = session.at(with, place, database).await?;
+    match step {
+        Step::Roles => {
+            let (password, _) = steps::credential(with, tenant.id).await?;
+            steps::ensure_roles(with, db, tenant, &password).await
+        }
+        Step::Database => steps::ensure_database(with, db, tenant).await,
+        Step::Schema => {
+            let (_, epoch) = steps::credential(with, tenant.id).await?;
+            steps::ensure_schema(with, db, tenant, epoch).await
+        }
+        _ => {
+            let writes = match job.kind {
+                Kind::ReadOnly => false,
+                Kind::Repair => tenant.state == State::Active,
+                _ => true,
+            };
+            steps::ensure_grants(with, db, tenant, writes).await
+        }
     }
 }
 

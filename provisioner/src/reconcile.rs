@@ -105,7 +105,7 @@ async fn carry_out(with: &Provisioner, job: Job) -> Result<()> {
 /// All steps forward; or, once somebody cancels the job, all of them back.
 async fn walk(with: &Provisioner, job: &Job) -> Result<State> {
     let steps = operations::steps(job.kind);
-    let context = Context::of(with, job).await?;
+    let mut context = Context::of(with, job).await?;
     if context.is_moot() {
         return Ok(if job.undo { State::Cancelled } else { State::Done });
     }

@@ -1,21 +1,19 @@
 //! A database of a tenant's own, cloned from the cluster's template and opened only once PUBLIC is shut out.
 
-use strowger::control::clusters::Cluster;
 use strowger::control::tenants::Tenant;
 use strowger::id::Prefix;
 
-use super::{MAINTENANCE_DATABASE, is_shared};
+use super::is_shared;
 use crate::Provisioner;
 use crate::admin_db::{AdminDb, ident};
 use crate::error::Result;
 
 /// Makes the database, if the tenant is to have its own, and its rights what they must be.
-pub(crate) async fn ensure_database(with: &Provisioner, cluster: &Cluster, tenant: &Tenant) -> Result<()> {
+pub(crate) async fn ensure_database(with: &Provisioner, db: &AdminDb, tenant: &Tenant) -> Result<()> {
     if is_shared(tenant) {
         return Ok(());
     }
-    let db = AdminDb::open_for(with, cluster, MAINTENANCE_DATABASE, tenant).await?;
-    clone_template(&db, &with.installation.prefix, &tenant.database).await?;
+    clone_template(db, &with.installation.prefix, &tenant.database).await?;
     let group = with.installation.prefix.tenant(tenant.id, "rw");
     db.run(&format!("grant connect on database {} to {}", ident(&tenant.database), ident(&group))).await?;
     db.run(&format!("alter database {} with allow_connections true", ident(&tenant.database))).await

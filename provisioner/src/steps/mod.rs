@@ -41,6 +41,11 @@ pub(crate) fn shared_group(with: &Provisioner) -> String {
     with.installation.prefix.name("tenants")
 }
 
+/// Where the admin connects to make a tenant's roles: its own database only if others share it, for that one is there already.
+pub(crate) fn database_for_roles(tenant: &Tenant) -> &str {
+    if is_shared(tenant) { &tenant.database } else { MAINTENANCE_DATABASE }
+}
+
 /// A tenant by id, or an error that says so.
 pub(crate) async fn tenant(with: &Provisioner, id: TenantId) -> Result<Tenant> {
     match tenants::get(&with.control, id).await? {

@@ -20,13 +20,12 @@ const SETTINGS: [(&str, &str); 3] =
 /// Makes roles, passwords, settings and memberships what they must be, in one transaction.
 pub(crate) async fn ensure_roles(
     with: &Provisioner,
-    cluster: &Cluster,
+    db: &mut AdminDb,
     tenant: &Tenant,
     password: &Secret,
 ) -> Result<()> {
     let prefix = &with.installation.prefix;
     let [owner, group] = ["owner", "rw"].map(|what| prefix.tenant(tenant.id, what));
-    let mut db = AdminDb::open_for(with, cluster, MAINTENANCE_DATABASE, tenant).await?;
     let mut sql = String::new();
     for role in [&owner, &group] {
         if !db.exists("select 1 from pg_roles where rolname = $1", role).await? {
@@ -47,7 +46,7 @@ pub(crate) async fn ensure_roles(
             // The other login waits for its turn without a password.
             _ => DISARMED.to_owned(),
         };
-        sql.push_str(&login_sql(with, &db, tenant, &login, &credential).await?);
+        sql.push_str(&login_sql(with, db, tenant, &login, &credential).await?);
     }
     let what = db.what();
     let tx = db.begin().await?;

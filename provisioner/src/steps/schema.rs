@@ -1,6 +1,5 @@
 //! A tenant's schema: all migrations as one batch, the identity row, and the rights of its logins.
 
-use strowger::control::clusters::Cluster;
 use strowger::control::tenants::Tenant;
 use strowger::id::Prefix;
 use strowger::schema::{self, HISTORY_TABLE, READ_ONLY_TABLES};
@@ -63,13 +62,12 @@ impl<'c> Owner<'c> {
 }
 
 /// Makes the schema with everything in it, or finds that it is there: one transaction makes it whole.
-pub(crate) async fn ensure_schema(with: &Provisioner, cluster: &Cluster, tenant: &Tenant, epoch: i32) -> Result<()> {
-    let mut db = AdminDb::open_for(with, cluster, &tenant.database, tenant).await?;
+pub(crate) async fn ensure_schema(with: &Provisioner, db: &mut AdminDb, tenant: &Tenant, epoch: i32) -> Result<()> {
     if db.exists("select 1 from pg_namespace where nspname = $1", &tenant.schema).await? {
         return Ok(());
     }
     let prefix = &with.installation.prefix;
-    let owner = Owner::of(&mut db, prefix, tenant).await?;
+    let owner = Owner::of(db, prefix, tenant).await?;
     let (schema, role) = (ident(&tenant.schema), ident(&prefix.tenant(tenant.id, "owner")));
     owner.run(&format!("create schema {schema} authorization {role}")).await?;
     owner.enter(&tenant.schema).await?;
@@ -80,15 +78,14 @@ pub(crate) async fn ensure_schema(with: &Provisioner, cluster: &Cluster, tenant:
 }
 
 /// Puts the rights of a tenant's logins back to what they must be; without `writes`, nothing is written once this returns.
-pub(crate) async fn ensure_grants(with: &Provisioner, cluster: &Cluster, tenant: &Tenant, writes: bool) -> Result<()> {
-    let mut db = AdminDb::open_for(with, cluster, &tenant.database, tenant).await?;
+pub(crate) async fn ensure_grants(with: &Provisioner, db: &mut AdminDb, tenant: &Tenant, writes: bool) -> Result<()> {
     if !db.exists("select 1 from pg_namespace where nspname = $1", &tenant.schema).await? {
         return Err(Error::Conflict(format!("tenant {} has no schema: it must be restored from a backup", tenant.id)));
     }
     let sql = "select quote_ident(c.relname) from pg_class c join pg_namespace n on n.oid = c.relnamespace
                where n.nspname = $1 and c.relkind in ('r', 'p') order by c.oid";
     let tables: Vec<String> = db.query(sql, &[&tenant.schema]).await?.iter().map(|row| row.get(0)).collect();
-    let owner = Owner::of(&mut db, &with.installation.prefix, tenant).await?;
+    let owner = Owner::of(db, &with.installation.prefix, tenant).await?;
     owner.enter(&tenant.schema).await?;
     if !writes {
         // Waits for writes that are under way; those that wait behind this are refused by the revocation below.
