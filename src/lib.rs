@@ -8,6 +8,8 @@
 
 pub mod id;
 pub mod phone;
+pub mod shape;
+pub mod profile;
 pub mod clock;
 pub mod telemetry;
 pub mod schema;

@@ -2,25 +2,28 @@
 
 use std::io::{self, Write as _};
 use std::path::Path;
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use strowger::auth::Scope;
 use strowger::auth::webhook::sign_twilio;
-use strowger::auth::{Scope, jwt};
-use strowger::clock::Clock;
 use strowger::control::clusters::Isolation;
 use strowger::control::tenants::Tenant;
-use strowger::directory::{Directory, Staleness};
 use strowger::id::AccountSid;
-use strowger::phone::{CallerKey, Number};
-use strowger::tenant::{Limits, Router, Write, callers, settings};
+use strowger::phone::Number;
+use strowger::profile::TemplateName;
+use strowger::tenant::settings;
 use strowger::vault::Secret;
 
 use crate::error::{Error, Result};
 use crate::tenants::NewTenant;
-use crate::{Provisioner, credentials, numbers, tenants};
+use crate::{Provisioner, as_tenant, credentials, numbers, profiles, tenants};
 
 include!(concat!(env!("OUT_DIR"), "/demo_files.rs"));
+
+/// What the demonstration does, and what its tokens can be tried with.
+const SCOPES: [Scope; 5] =
+    [Scope::ReadMemories, Scope::WriteMemories, Scope::ReadCalls, Scope::ReadCallers, Scope::WriteCallers];
 
 /// One file of `ops/demo/`.
 #[derive(Deserialize)]
@@ -31,6 +34,7 @@ struct File {
     region: String,
     number: String,
     account: String,
+    template: String,
     settings: settings::Settings,
     caller: Caller,
 }
@@ -39,8 +43,7 @@ struct File {
 #[serde(deny_unknown_fields)]
 struct Caller {
     user_id: String,
-    name: String,
-    quick_bio: String,
+    profile: Map<String, Value>,
     memories: Vec<Remembered>,
 }
 
@@ -145,31 +148,29 @@ async fn provision(with: &Provisioner, file: &File) -> Result<(Tenant, Secret)> 
     Ok((tenant, token))
 }
 
-/// Settings and the caller's name through the library, memories through the HTTP API; gives the token for the latter.
+/// Settings through the library, the caller through the HTTP API; gives the token for the latter.
 async fn seed(with: &Provisioner, base_url: &str, file: &File, tenant: &Tenant) -> Result<String> {
-    let token =
-        credentials::mint(with, tenant.id, &[Scope::ReadMemories, Scope::WriteMemories, Scope::ReadCalls], 3600)
-            .await?;
-    let failed = |error: &dyn std::fmt::Display| Error::Unavailable(format!("seed tenant {}: {error}", tenant.id));
-    let clock = Clock::system();
-    let directory =
-        Arc::new(Directory::new(with.control.clone(), with.server_ring.clone(), &clock, Staleness::default()));
-    let router = Router::new(Arc::clone(&directory), "strowgerctl-demo", 1, Limits::default());
-    let who = jwt::verify(&directory, &with.installation, &token).await.map_err(|e| failed(&e))?;
-    let db = router.open::<Write>(&who.principal).await.map_err(|e| failed(&e))?;
-    settings::put(db.conn(), &file.settings).await.map_err(|e| failed(&e))?;
-    let caller = CallerKey::parse(&file.caller.user_id, tenant.region)?;
-    callers::put(db.conn(), &caller, &file.caller.name, &file.caller.quick_bio).await.map_err(|e| failed(&e))?;
+    let template: TemplateName = file.template.parse()?;
+    // A data folder that has been used before may be bound already, to this.
+    profiles::bind(with, tenant.id, &template, profiles::How { first: true, dry_run: false, force: true }).await?;
+    let (db, token) = as_tenant::open(with, tenant.id, &SCOPES).await?;
+    settings::put(db.conn(), &file.settings).await.map_err(|e| as_tenant::refused(tenant.id)(&e))?;
     drop(db);
-    router.close();
-    for memory in &file.caller.memories {
+    let client = reqwest::Client::new();
+    let caller = &file.caller;
+    let path = format!("{base_url}/v2/profile/{}", caller.user_id);
+    send(tenant, client.put(path).bearer_auth(&token).json(&caller.profile)).await?;
+    for memory in &caller.memories {
         let mut body = serde_json::json!(memory);
-        body["user_id"] = file.caller.user_id.as_str().into();
-        let request = reqwest::Client::new().post(format!("{base_url}/v1/memories")).bearer_auth(&token).json(&body);
-        let answer = request.send().await.and_then(reqwest::Response::error_for_status);
-        answer.map_err(|e| failed(&e))?;
+        body["user_id"] = caller.user_id.as_str().into();
+        send(tenant, client.post(format!("{base_url}/v1/memories")).bearer_auth(&token).json(&body)).await?;
     }
     Ok(token)
+}
+
+async fn send(tenant: &Tenant, request: reqwest::RequestBuilder) -> Result<()> {
+    let answer = request.send().await.and_then(reqwest::Response::error_for_status);
+    answer.map(drop).map_err(|error| as_tenant::refused(tenant.id)(&error))
 }
 
 /// Calls the tenant's number as Twilio would, signed with the account's token.

@@ -12,6 +12,7 @@
 
 pub mod error;
 mod scram;
+mod shipped;
 mod admin_db;
 mod signing;
 mod steps;
@@ -24,6 +25,8 @@ pub mod tenants;
 pub mod erase;
 pub mod numbers;
 pub mod credentials;
+mod as_tenant;
+pub mod profiles;
 pub mod audit;
 pub mod rotation;
 pub mod jobs;

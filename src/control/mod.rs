@@ -17,6 +17,7 @@ pub mod locks;
 pub mod migrations;
 pub mod numbers;
 pub mod placements;
+pub mod profiles;
 pub mod sealed;
 pub mod secrets;
 pub mod tenants;

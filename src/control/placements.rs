@@ -7,6 +7,7 @@ use super::clusters::{self, Address, ClusterId, Isolation};
 use super::tenants::State;
 use super::{Change, Control, ControlError};
 use crate::id::{Region, TenantId};
+use crate::profile::TemplateName;
 use crate::schema;
 use crate::vault::{LoginPassword, Sealed, WrappedKey};
 
@@ -36,6 +37,8 @@ pub struct Placement {
     pub schema: String,
     /// The login role to use.
     pub login: String,
+    /// What its callers' profiles are held to; `None`: nothing but limits.
+    pub template: Option<TemplateName>,
 }
 
 /// A placement with what logs in there: all that the router needs, in one query.
@@ -51,12 +54,14 @@ pub struct Route {
 /// Routes of all tenants; whoever uses it says which.
 pub(super) const ROUTES: &str =
     "select t.id as route_of, t.state as tenant_state, t.region, p.generation, p.epoch, p.schema_version, p.cluster_id, c.host, c.port, c.tls, c.tls_ca,
-            c.connection_budget, p.database, p.schema, p.login, p.sealed_password, k.version, k.wrapped
+            c.connection_budget, p.database, p.schema, p.login, p.sealed_password, k.version, k.wrapped,
+            f.template_name, f.template_version
      from tenants t
      join placements p on p.tenant_id = t.id
      join clusters c on c.id = p.cluster_id
      join lateral (select version, wrapped from data_keys where tenant_id = t.id and ring = 'server'
-                   order by version desc limit 1) k on true";
+                   order by version desc limit 1) k on true
+     left join tenant_profiles f on f.tenant_id = t.id";
 
 /// The route of a tenant in whatever state; `None` for an id that was never given.
 pub async fn route(control: &Control, tenant: TenantId) -> Result<Option<Route>, ControlError> {
@@ -81,12 +86,18 @@ pub(super) fn from_row(row: &PgRow) -> Result<Option<Route>, ControlError> {
         database: row.try_get("database")?,
         schema: row.try_get("schema")?,
         login: row.try_get("login")?,
+        template: template(row)?,
     };
     Ok(Some(Route {
         placement,
         password: Sealed::from_stored(row.try_get("sealed_password")?),
         data_key: super::keys::wrapped(row)?,
     }))
+}
+
+fn template(row: &PgRow) -> Result<Option<TemplateName>, ControlError> {
+    let Some(name) = row.try_get::<Option<&str>, _>("template_name")? else { return Ok(None) };
+    Ok(Some(TemplateName::from_parts(name, row.try_get("template_version")?)?))
 }
 
 /// The first placement of a tenant that is being made.

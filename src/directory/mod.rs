@@ -7,6 +7,7 @@
 //! | accounts | external id | the same | NOTIFY |
 //! | signing keys | kid | the same | NOTIFY |
 //! | legacy keys | none | the same | NOTIFY |
+//! | profile templates | name and version | the same; one in use never changes | none, but it is looked up by a tenant's route |
 //! | suspended sentence | none | the same | NOTIFY |
 //!
 //! A good entry is not replaced by an error. An entry that was announced as changed is never served again, not even while
@@ -28,6 +29,7 @@ use crate::control::tokens::{LegacyFor, StoredKey};
 use crate::control::{self, Control, ControlError};
 use crate::id::{AccountSid, TenantId};
 use crate::phone::Number;
+use crate::profile::{BadTemplate, Template, TemplateName};
 use crate::vault::{MasterRing, Scope, Sealed, Secret, SigningSecret, VaultError, WrappedKey};
 
 use cache::Cache;
@@ -40,6 +42,14 @@ pub enum DirectoryError {
     /// The control database is away and nothing cached may be served.
     #[error("the control database cannot be asked: {0}")]
     Control(Arc<ControlError>),
+    /// A profile template in use is not one that this build can read.
+    #[error("the profile template {name} cannot be read: {error}")]
+    Template {
+        /// Which.
+        name: TemplateName,
+        /// Why.
+        error: BadTemplate,
+    },
     /// A secret does not open: the wrong ring, or a row that was tampered with.
     #[error("a sealed value of {what} does not open: {error}")]
     Vault {
@@ -115,6 +125,7 @@ pub struct Directory {
     keys: Cache<String, VerifyingKey>,
     legacy_keys: Cache<(), Vec<LegacyKey>>,
     sentence: Cache<(), String>,
+    templates: Cache<TemplateName, Template>,
     outage: Arc<Outage>,
     changed: broadcast::Sender<TenantId>,
 }
@@ -135,6 +146,7 @@ impl Directory {
             keys: Cache::new(100, clock, keep, &outage),
             legacy_keys: Cache::new(1, clock, keep, &outage),
             sentence: Cache::new(1, clock, keep, &outage),
+            templates: Cache::new(1000, clock, keep, &outage),
             outage,
             changed: broadcast::Sender::new(CHANGES_KEPT),
         }
@@ -190,6 +202,25 @@ impl Directory {
     /// What callers of a suspended tenant hear.
     pub async fn suspended_sentence(&self) -> Result<Option<Arc<String>>, DirectoryError> {
         self.sentence.get(&(), || async { Ok(control::installation::suspended_sentence(&self.control).await?) }).await
+    }
+
+    /// What a tenant's callers are held to; `None` for a tenant that is bound to nothing.
+    ///
+    /// Callers are validated and stored by what the tenant is bound to, or not at all: a template that is not there is an error.
+    pub async fn template_of(&self, tenant: TenantId) -> Result<Option<Arc<Template>>, DirectoryError> {
+        let Some(route) = self.tenant(tenant).await? else { return Ok(None) };
+        let Some(name) = &route.placement.template else { return Ok(None) };
+        let found = self.templates.get(name, || self.load_template(name)).await?;
+        found.map(Some).ok_or_else(|| DirectoryError::Template {
+            name: name.clone(),
+            error: BadTemplate::File("it is not there".to_owned()),
+        })
+    }
+
+    async fn load_template(&self, name: &TemplateName) -> Result<Option<Template>, DirectoryError> {
+        let Some(authored) = control::profiles::authored(&self.control, name).await? else { return Ok(None) };
+        let unreadable = |error| DirectoryError::Template { name: name.clone(), error };
+        Template::parse(&authored).map(Some).map_err(unreadable)
     }
 
     /// The number, and what will be asked next: whoever answers it, if that is not cached.

@@ -96,6 +96,7 @@ impl Directory {
                 self.keys.invalidate_all();
                 self.legacy_keys.invalidate_all();
                 self.sentence.invalidate_all();
+                self.templates.invalidate_all();
             }
         }
     }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::app::voice::CallError;
 use crate::auth::AuthError;
 use crate::directory::DirectoryError;
+use crate::shape::Fault;
 use crate::tenant::{OpenError, Refused, TenantError};
 
 /// An error as a client sees it: `application/problem+json` (RFC 9457) with a stable `code`.
@@ -17,13 +18,15 @@ pub(super) struct Problem {
     code: &'static str,
     detail: String,
     retry_after_s: Option<u32>,
+    /// What is wrong with which field; empty unless that is known.
+    errors: Vec<Fault>,
     /// Replaces the whole body on the routes whose clients expect an older shape.
     legacy: Option<Box<Value>>,
 }
 
 impl Problem {
     pub(super) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, detail: detail.into(), retry_after_s: None, legacy: None }
+        Self { status, code, detail: detail.into(), retry_after_s: None, errors: Vec::new(), legacy: None }
     }
 
     pub(super) fn not_found() -> Self {
@@ -36,6 +39,11 @@ impl Problem {
 
     pub(super) fn invalid(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail)
+    }
+
+    /// A document that does not fit, with each field that is wrong.
+    pub(super) fn faults(errors: Vec<Fault>) -> Self {
+        Self { errors, ..Self::invalid("The body does not fit: `errors` names each field.") }
     }
 
     pub(super) fn internal(internal: &str) -> Self {
@@ -57,13 +65,16 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let Self { status, code, detail, retry_after_s, legacy } = self;
+        let Self { status, code, detail, retry_after_s, errors, legacy } = self;
         if let Some(body) = legacy {
             return (status, Json(*body)).into_response();
         }
         let title = status.canonical_reason().unwrap_or("Error");
-        let body =
+        let mut body =
             json!({ "type": "about:blank", "title": title, "status": status.as_u16(), "code": code, "detail": detail });
+        if !errors.is_empty() {
+            body["errors"] = json!(errors);
+        }
         let mut response = (status, Json(body)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
@@ -98,7 +109,7 @@ impl From<DirectoryError> for Problem {
                 "The control database does not answer. Try again shortly.",
                 &error,
             ),
-            DirectoryError::Vault { .. } => Self::internal(&error.to_string()),
+            DirectoryError::Vault { .. } | DirectoryError::Template { .. } => Self::internal(&error.to_string()),
         }
     }
 }

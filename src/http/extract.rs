@@ -5,6 +5,7 @@
 //! own database with `R`'s intent is open. The connection is opened last, so a slow body holds none.
 
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use axum::extract::{FromRequest, FromRequestParts as _, Path, Query, Request};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -14,7 +15,9 @@ use serde_json::Value;
 use super::error::Problem;
 use super::{State, body};
 use crate::auth::{AuthError, Scope, jwt};
+use crate::directory::Directory;
 use crate::id::TenantId;
+use crate::profile::Template;
 use crate::tenant::{Intent, Read, TenantDb, Write};
 
 /// A scope and what it opens a tenant for, as a type.
@@ -32,7 +35,7 @@ macro_rules! rights {
         }
     )*};
 }
-rights! { ReadMemories: Read, WriteMemories: Write, ReadCalls: Read }
+rights! { ReadMemories: Read, WriteMemories: Write, ReadCalls: Read, ReadCallers: Read, WriteCallers: Write }
 
 /// What a handler reads from a request, besides who sent it.
 pub(super) trait Input: Sized + Send + 'static {
@@ -40,8 +43,11 @@ pub(super) trait Input: Sized + Send + 'static {
     fn read(request: Request, claimed: &Claim) -> impl Future<Output = Result<Self, Problem>> + Send;
 }
 
-/// Holds the tenant ids in a request to the token's.
-pub(super) struct Claim(TenantId);
+/// Holds the tenant ids in a request to the token's, and knows what else is said of that tenant.
+pub(super) struct Claim {
+    tenant: TenantId,
+    directory: Arc<Directory>,
+}
 
 impl Claim {
     /// An id that is not the token's never widens anything: 403, whoever's it is.
@@ -54,7 +60,7 @@ impl Claim {
         };
         match named {
             None => Err(Problem::invalid("customer_id must be an integer.")),
-            Some(id) if id == i64::from(self.0.get()) => Ok(()),
+            Some(id) if id == i64::from(self.tenant.get()) => Ok(()),
             Some(_) => Err(Problem::new(StatusCode::FORBIDDEN, "other_customer", "The token is for another customer.")),
         }
     }
@@ -106,6 +112,27 @@ impl<T: DeserializeOwned + Send + 'static> Input for FromJson<T> {
     }
 }
 
+/// A placeholder of the path, and a JSON body.
+pub(super) struct FromPathAndJson<P, T>(pub P, pub T);
+
+impl<P: DeserializeOwned + Send + 'static, T: DeserializeOwned + Send + 'static> Input for FromPathAndJson<P, T> {
+    async fn read(request: Request, claimed: &Claim) -> Result<Self, Problem> {
+        let (value, request) = path(request).await?;
+        let FromJson(body) = FromJson::read(request, claimed).await?;
+        Ok(Self(value, body))
+    }
+}
+
+/// Anything else, and the template that the tenant is bound to: read before its database is opened.
+pub(super) struct WithTemplate<T>(pub Option<Arc<Template>>, pub T);
+
+impl<T: Input> Input for WithTemplate<T> {
+    async fn read(request: Request, claimed: &Claim) -> Result<Self, Problem> {
+        let rest = T::read(request, claimed).await?;
+        Ok(Self(claimed.directory.template_of(claimed.tenant).await?, rest))
+    }
+}
+
 /// A JSON body of the two oldest routes, where `customer_id` is not optional and has its own refusal.
 pub(super) struct FromLegacyJson<T>(pub T);
 
@@ -152,7 +179,7 @@ impl<R: Right, In: Input> FromRequest<State> for Authorized<R, In> {
             return Err(Problem::new(StatusCode::FORBIDDEN, "missing_scope", detail));
         }
         state.router.admit::<R::Intent>(token.principal.tenant()).await?;
-        let claim = Claim(token.principal.tenant());
+        let claim = Claim { tenant: token.principal.tenant(), directory: Arc::clone(&state.directory) };
         claim.check_query(&request)?;
         let input = In::read(request, &claim).await?;
         let db = state.router.open(&token.principal).await?;

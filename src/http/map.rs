@@ -17,7 +17,7 @@ use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetReques
 
 use super::error::Problem;
 use super::extract::{Authorized, Input, Right};
-use super::{State, context, health, memories, openapi, voice};
+use super::{State, context, health, memories, openapi, profiles, voice};
 use crate::auth::Scope;
 
 /// The largest body that is read.
@@ -71,6 +71,9 @@ fn url_map() -> Map {
         .tenant(Method::DELETE, "/v1/memories/{id}", memories::delete)
         .tenant(Method::GET,    "/v2/context/enriched", context::by_query)
         .tenant(Method::POST,   "/v2/context/enriched", context::by_body)
+        .tenant(Method::GET,    "/v2/profile/{user_id}", profiles::read)
+        .tenant(Method::PUT,    "/v2/profile/{user_id}", profiles::replace)
+        .tenant(Method::GET,    "/caller/profile/{phone}", profiles::read)
 }
 
 /// Routes and the list of them, grown together.

@@ -8,6 +8,7 @@ mod health;
 pub mod map;
 mod memories;
 pub mod openapi;
+mod profiles;
 mod twiml;
 mod voice;
 

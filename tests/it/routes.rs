@@ -68,6 +68,11 @@ fn valid(route: &RouteRow, customer: TenantId, account: &Account) -> Valid {
         ("DELETE", "/v1/memories/{id}") => Valid { status: 204, ..get(&format!("/v1/memories/{MEMORY}"), false) },
         ("GET", "/v2/context/enriched") => get("/v2/context/enriched?user_id=%2B15550001111", true),
         ("POST", "/v2/context/enriched") => post(200, true, json!({ "user_id": CALLER })),
+        ("GET", "/v2/profile/{user_id}") => get("/v2/profile/%2B15550001111", true),
+        ("PUT", "/v2/profile/{user_id}") => {
+            Valid { path: "/v2/profile/%2B15550001111".into(), ..post(200, false, json!({ "name": "x" })) }
+        }
+        ("GET", "/caller/profile/{phone}") => get("/caller/profile/%2B15550001111", true),
         (method, path) => panic!("{method} {path} has no row here: add a request that succeeds"),
     }
 }
@@ -96,10 +101,9 @@ impl Party {
     async fn seed(&self) {
         let word = self.word;
         let sql = format!(
-            "delete from memories;
+            "delete from memories; delete from caller_profiles;
              insert into memories (id, user_id, content) values ('{MEMORY}', '{CALLER}', 'the story of {word}');
-             insert into caller_profiles (user_id, name, quick_bio) values ('{CALLER}', '{word}', '{word}')
-             on conflict (user_id) do nothing"
+             insert into caller_profiles (user_id, name, quick_bio) values ('{CALLER}', '{word}', '{word}')"
         );
         self.db.batch_execute(&sql).await.unwrap();
     }
@@ -107,7 +111,8 @@ impl Party {
     /// Everything that a route could change.
     async fn contents(&self) -> String {
         let sql = "select coalesce((select string_agg(m::text, '|' order by id) from memories m), '')
-                       || coalesce((select string_agg(c::text, '|' order by call_sid) from calls c), '')";
+                       || coalesce((select string_agg(c::text, '|' order by call_sid) from calls c), '')
+                       || coalesce((select string_agg(p::text, '|' order by user_id) from caller_profiles p), '')";
         self.db.query_one(sql, &[]).await.unwrap().get(0)
     }
 }

@@ -7,6 +7,7 @@
 use super::{Superuser, ensure_login, row, run, shut_out_public};
 use crate::admin_db::ident;
 use crate::error::{Error, Result};
+use crate::shipped;
 use strowger::control::keys::{self, Ring};
 use strowger::control::tokens::{self, NewKey};
 use strowger::control::{Actor, Control, installation};
@@ -50,6 +51,7 @@ pub async fn init(
     installation::create(&mut change, prefix).await?;
     change.commit().await?;
     first_keys(&control, server_ring, admin_ring, actor).await?;
+    shipped::import(&control, actor).await?;
     control.close().await;
     Ok(urls)
 }
@@ -172,7 +174,9 @@ fn server_grants(server: &str) -> String {
     format!(
         "revoke all on all tables in schema public from {server};
          grant usage on schema public to {server};
-         grant select on installation, platform_settings, clusters, tenants, placements, data_keys, accounts, numbers, secrets to {server};
+         grant select on installation, platform_settings, clusters, tenants, placements, data_keys, accounts, numbers, secrets,
+             tenant_profiles to {server};
+         grant select (name, version, authored) on profile_templates to {server};
          grant select (kid, algorithm, public_key, sealed_secret, state, created_at, legacy, legacy_tenants) on signing_keys to {server};
          grant insert on acknowledgements to {server};
          grant execute on function request_job(text, integer) to {server};"

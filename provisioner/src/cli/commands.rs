@@ -15,11 +15,11 @@ use strowger::vault::{MasterRing, Secret as Bytes};
 use zeroize::Zeroizing;
 
 use super::args::{
-    self, Account, Audit, Cli, Command, Job, Key, KeyAlgorithm, NumberCommand, Platform, Secret, Tenant, Token,
+    self, Account, Audit, Cli, Command, Job, Key, KeyAlgorithm, NumberCommand, Platform, Profile, Secret, Tenant, Token,
 };
 use super::output::{print, say};
 use super::rotate::{on_rings, on_rotate};
-use super::{audit, clusters, declared, doctor, endings, local, migrate, progress};
+use super::{audit, clusters, declared, doctor, endings, local, migrate, profiles, progress};
 use crate::bootstrap::{self, Superuser};
 use crate::credentials::{self, Algorithm};
 use crate::embedded::{Attached, Durability, Embedded};
@@ -39,6 +39,7 @@ pub async fn run(cli: Cli) -> Result<()> {
         Command::Audit(Audit::Verify { file: Some(file), key, .. }) => {
             audit::verify_file(cli.output, file, key.as_deref())
         }
+        Command::Profile(Profile::Validate { file, fields }) => profiles::validate(cli.output, file, fields.as_deref()),
         _ => on_installation(&cli).await,
     }
 }
@@ -111,6 +112,7 @@ async fn command(cli: &Cli, with: Provisioner, control_url: &str) -> Result<()> 
             credentials::set_platform(&with, name, value).await?;
             json!(installation::settings(with.control()).await?)
         }
+        Command::Profile(command) => return profiles::run(&with, command, cli.output).await,
         Command::Apply(args) => return declared::apply(&with, args, cli.output).await,
         Command::Export => return declared::export(&with).await,
         Command::Rotate(what) => on_rotate(&with, what, cli.output).await?,

@@ -10,6 +10,7 @@ mod endings;
 mod local;
 mod migrate;
 mod output;
+mod profiles;
 mod progress;
 mod rotate;
 mod running;

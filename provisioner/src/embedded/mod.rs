@@ -20,10 +20,10 @@ use strowger::control::clusters::{Address, Isolation, Tls};
 use strowger::id::Prefix;
 use strowger::vault::{MasterRing, Secret};
 
-use crate::Provisioner;
 use crate::bootstrap::{self, ClusterSpec, Superuser};
 use crate::error::{Error, Result};
 use crate::settings::{self, Settings, write_private};
+use crate::{Provisioner, shipped};
 use binaries::{Binaries, SUPERUSER, User, free_port, postgres_user};
 
 const CONTROL: &str = "control";
@@ -202,6 +202,7 @@ impl Embedded {
         let found = Settings::from_data(&self.dir)?;
         let with =
             Provisioner::open(&self.at_current_port(&found.control_url)?, server_ring, admin_ring, actor).await?;
+        shipped::import(with.control(), &with.actor).await?;
         bootstrap::follow_ports(&with, &self.ports).await?;
         Ok(with)
     }

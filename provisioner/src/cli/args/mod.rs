@@ -2,6 +2,7 @@
 
 mod clusters;
 mod credentials;
+mod profiles;
 mod records;
 mod tenants;
 mod values;
@@ -12,6 +13,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(super) use clusters::{Cluster, ClusterKind, Copies};
 pub(super) use credentials::{Account, Key, KeyAlgorithm, Ring, Rotate, Secret, Token};
+pub(super) use profiles::Profile;
 pub(super) use records::{Audit, Job};
 pub(super) use tenants::{Isolation, NumberCommand, Tenant};
 
@@ -89,6 +91,9 @@ pub(super) enum Command {
     /// The fleet's schema versions
     #[command(subcommand)]
     Migrate(Migrate),
+    /// What is kept of callers: templates of their profiles
+    #[command(subcommand)]
+    Profile(Profile),
     /// Accounts at providers
     #[command(subcommand)]
     Account(Account),
