@@ -10,6 +10,7 @@ pub mod id;
 pub mod phone;
 pub mod shape;
 pub mod profile;
+pub mod persona;
 pub mod clock;
 pub mod telemetry;
 pub mod schema;

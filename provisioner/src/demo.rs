@@ -12,18 +12,23 @@ use strowger::control::tenants::Tenant;
 use strowger::id::AccountSid;
 use strowger::phone::Number;
 use strowger::profile::TemplateName;
-use strowger::tenant::settings;
 use strowger::vault::Secret;
 
 use crate::error::{Error, Result};
 use crate::tenants::NewTenant;
-use crate::{Provisioner, as_tenant, credentials, numbers, profiles, tenants};
+use crate::{Provisioner, as_tenant, configuration, credentials, numbers, profiles, tenants};
 
 include!(concat!(env!("OUT_DIR"), "/demo_files.rs"));
 
 /// What the demonstration does, and what its tokens can be tried with.
-const SCOPES: [Scope; 5] =
-    [Scope::ReadMemories, Scope::WriteMemories, Scope::ReadCalls, Scope::ReadCallers, Scope::WriteCallers];
+const SCOPES: [Scope; 6] = [
+    Scope::ReadMemories,
+    Scope::WriteMemories,
+    Scope::ReadCalls,
+    Scope::ReadCallers,
+    Scope::WriteCallers,
+    Scope::ReadConfig,
+];
 
 /// One file of `ops/demo/`.
 #[derive(Deserialize)]
@@ -35,7 +40,7 @@ struct File {
     number: String,
     account: String,
     template: String,
-    settings: settings::Settings,
+    settings: Map<String, Value>,
     caller: Caller,
 }
 
@@ -148,14 +153,13 @@ async fn provision(with: &Provisioner, file: &File) -> Result<(Tenant, Secret)> 
     Ok((tenant, token))
 }
 
-/// Settings through the library, the caller through the HTTP API; gives the token for the latter.
+/// The configuration through the library, the caller through the HTTP API; gives the token for the latter.
 async fn seed(with: &Provisioner, base_url: &str, file: &File, tenant: &Tenant) -> Result<String> {
     let template: TemplateName = file.template.parse()?;
     // A data folder that has been used before may be bound already, to this.
     profiles::bind(with, tenant.id, &template, profiles::How { first: true, dry_run: false, force: true }).await?;
-    let (db, token) = as_tenant::open(with, tenant.id, &SCOPES).await?;
-    settings::put(db.conn(), &file.settings).await.map_err(|e| as_tenant::refused(tenant.id)(&e))?;
-    drop(db);
+    configuration::set(with, tenant.id, file.settings.clone()).await?;
+    let token = credentials::mint(with, tenant.id, &SCOPES, 3600).await?;
     let client = reqwest::Client::new();
     let caller = &file.caller;
     let path = format!("{base_url}/v2/profile/{}", caller.user_id);

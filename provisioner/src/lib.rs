@@ -27,6 +27,7 @@ pub mod numbers;
 pub mod credentials;
 mod as_tenant;
 pub mod profiles;
+pub mod configuration;
 pub mod audit;
 pub mod rotation;
 pub mod jobs;

@@ -83,14 +83,16 @@ pub async fn incoming(directory: &Directory, router: &Router, call: &Call<'_>) -
         let who = answering.next(directory, call).await?;
         let db = match router.open::<Write>(&who).await {
             Err(Refused::Suspended(_)) if answering.is_confirmed(directory).await? => {
-                return suspended(directory).await;
+                return platforms_sentence(directory).await;
             }
             Err(Refused::Suspended(_)) => continue,
             Err(Refused::ReadOnly(_)) => {
                 // Callers are greeted as ever; the call leaves no trace.
                 let db = router.open::<Read>(&who).await?;
-                match calls::opening(db.conn(), &call.dialled, call.caller.as_ref()).await? {
-                    Some(opening) => return Ok(greeting(opening)),
+                let opening = calls::opening(db.conn(), &call.dialled, call.caller.as_ref()).await?;
+                drop(db);
+                match opening {
+                    Some(opening) => return greeting(directory, opening).await,
                     None => continue,
                 }
             }
@@ -99,7 +101,8 @@ pub async fn incoming(directory: &Directory, router: &Router, call: &Call<'_>) -
         if let Some(opening) =
             calls::begin(db.conn(), &call.dialled, call.sid, call.caller.as_ref(), call.status).await?
         {
-            return Ok(greeting(opening));
+            drop(db);
+            return greeting(directory, opening).await;
         }
     }
 }
@@ -129,7 +132,7 @@ pub async fn status(directory: &Directory, router: &Router, call: &Call<'_>) -> 
     }
 }
 
-async fn suspended(directory: &Directory) -> Result<Said, CallError> {
+async fn platforms_sentence(directory: &Directory) -> Result<Said, CallError> {
     let text = directory.suspended_sentence().await?.map_or_else(String::new, |sentence| sentence.as_str().to_owned());
     Ok(Said { text, language: String::new(), voice: String::new() })
 }
@@ -178,32 +181,11 @@ impl Answering {
     }
 }
 
-fn greeting(opening: Opening) -> Said {
-    let text = match &opening.caller_name {
-        Some(name) => opening.greeting_known.replace("{caller_name}", name),
-        None => opening.greeting,
+/// By what is in force; the platform's sentence for a receptionist that is switched off and says nothing of its own.
+async fn greeting(directory: &Directory, opening: Opening) -> Result<Said, CallError> {
+    let Opening { configuration, caller_name, now } = opening;
+    let Some(text) = configuration.first_words(caller_name.as_deref(), now) else {
+        return platforms_sentence(directory).await;
     };
-    Said { text: text.replace("{agent_name}", &opening.agent_name), language: opening.language, voice: opening.voice }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn opening(caller_name: Option<&str>) -> Opening {
-        Opening {
-            agent_name: "Ada".into(),
-            greeting: "Hi, {agent_name} here.".into(),
-            greeting_known: "Hi {caller_name}, {agent_name} here.".into(),
-            language: "en-GB".into(),
-            voice: String::new(),
-            caller_name: caller_name.map(Into::into),
-        }
-    }
-
-    #[test]
-    fn known_callers_are_greeted_by_name() {
-        assert_eq!(greeting(opening(Some("Grace"))).text, "Hi Grace, Ada here.");
-        assert_eq!(greeting(opening(None)).text, "Hi, Ada here.");
-    }
+    Ok(Said { text, language: configuration.language, voice: configuration.voice })
 }

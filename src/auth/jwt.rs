@@ -47,11 +47,13 @@ pub struct ServiceToken {
     pub principal: Principal,
     /// What it may do.
     pub scopes: Scopes,
+    /// Which token it is, for records of who changed what.
+    pub by: String,
 }
 
 impl ServiceToken {
-    fn new(tenant: TenantId, scope: &str) -> Self {
-        Self { principal: Principal { tenant }, scopes: Scopes::parse(scope) }
+    fn new(tenant: TenantId, scope: &str, by: String) -> Self {
+        Self { principal: Principal { tenant }, scopes: Scopes::parse(scope), by }
     }
 }
 
@@ -82,7 +84,9 @@ pub async fn verify(directory: &Directory, of: &Installation, token: &str) -> Re
     }
     let validation = validation(algorithm, of, &["exp", "iss", "aud"]);
     let claims = jsonwebtoken::decode::<Claims>(token, &key, &validation).map_err(invalid)?.claims;
-    Ok(ServiceToken::new(claims.customer_id, &claims.scope))
+    // Whoever signs writes what he likes there.
+    let jti: String = claims.jti.chars().filter(char::is_ascii_graphic).take(64).collect();
+    Ok(ServiceToken::new(claims.customer_id, &claims.scope, format!("token {jti} of key {kid}")))
 }
 
 /// Checks a token for a tenant's routes, where one without a key id holds too if a legacy key signed it.
@@ -99,7 +103,7 @@ pub async fn verify_for_tenant(
     for key in directory.legacy_keys().await?.iter().flat_map(|keys| keys.iter()) {
         match jsonwebtoken::decode::<LegacyClaims>(token, &DecodingKey::from_secret(key.secret.expose()), &validation) {
             Ok(TokenData { claims, .. }) if key.of.covers(claims.customer_id) => {
-                return Ok(ServiceToken::new(claims.customer_id, &claims.scope));
+                return Ok(ServiceToken::new(claims.customer_id, &claims.scope, "a legacy key's token".to_owned()));
             }
             // The same secret may be registered for others under another name.
             Ok(_) => {}

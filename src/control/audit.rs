@@ -19,6 +19,10 @@ impl Actor {
     pub fn operator(name: &str) -> Self {
         Self(format!("operator:{name}"))
     }
+    /// As the audit log names it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
     /// A worker process.
     pub fn worker(name: &str) -> Self {
         Self(format!("worker:{name}"))

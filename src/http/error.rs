@@ -5,6 +5,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
+use crate::app::configuration::NotChanged;
 use crate::app::voice::CallError;
 use crate::auth::AuthError;
 use crate::directory::DirectoryError;
@@ -179,6 +180,19 @@ impl From<CallError> for Problem {
             CallError::NoSuchNumber => Self::not_found(),
             CallError::Refused(refused) => refused.into(),
             CallError::Tenant(error) => error.into(),
+        }
+    }
+}
+
+impl From<NotChanged> for Problem {
+    fn from(error: NotChanged) -> Self {
+        match error {
+            NotChanged::Invalid(faults) => Self::faults(faults),
+            NotChanged::Stale => {
+                let detail = "Another version is in force: read it, and send your change of that one.";
+                Self::new(StatusCode::PRECONDITION_FAILED, "stale", detail)
+            }
+            NotChanged::Tenant(error) => error.into(),
         }
     }
 }

@@ -35,7 +35,8 @@ macro_rules! rights {
         }
     )*};
 }
-rights! { ReadMemories: Read, WriteMemories: Write, ReadCalls: Read, ReadCallers: Read, WriteCallers: Write }
+rights! { ReadMemories: Read, WriteMemories: Write, ReadCalls: Read, ReadCallers: Read, WriteCallers: Write,
+ReadConfig: Read, WriteConfig: Write }
 
 /// What a handler reads from a request, besides who sent it.
 pub(super) trait Input: Sized + Send + 'static {
@@ -123,6 +124,29 @@ impl<P: DeserializeOwned + Send + 'static, T: DeserializeOwned + Send + 'static>
     }
 }
 
+/// Nothing but who asks.
+pub(super) struct Nothing;
+
+impl Input for Nothing {
+    async fn read(_: Request, _: &Claim) -> Result<Self, Problem> {
+        Ok(Self)
+    }
+}
+
+/// Anything else, and the version that the client has seen, from `If-Match`; `None` if it does not say.
+pub(super) struct IfMatch<T>(pub Option<i32>, pub T);
+
+impl<T: Input> Input for IfMatch<T> {
+    async fn read(request: Request, claimed: &Claim) -> Result<Self, Problem> {
+        let seen = request.headers().get(header::IF_MATCH).map(|value| value.to_str().unwrap_or_default().trim());
+        let seen = seen.filter(|tag| *tag != "*").map(|tag| {
+            // What is not a tag of ours matches no version.
+            tag.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).and_then(|n| n.parse().ok()).unwrap_or(0)
+        });
+        Ok(Self(seen, T::read(request, claimed).await?))
+    }
+}
+
 /// Anything else, and the template that the tenant is bound to: read before its database is opened.
 pub(super) struct WithTemplate<T>(pub Option<Arc<Template>>, pub T);
 
@@ -165,6 +189,8 @@ async fn path<T: DeserializeOwned + Send>(request: Request) -> Result<(T, Reques
 pub(super) struct Authorized<R: Right, In> {
     pub(super) db: TenantDb<R::Intent>,
     pub(super) input: In,
+    /// Which token it is, for records of who changed what.
+    pub(super) by: String,
     right: PhantomData<fn() -> R>,
 }
 
@@ -183,7 +209,7 @@ impl<R: Right, In: Input> FromRequest<State> for Authorized<R, In> {
         claim.check_query(&request)?;
         let input = In::read(request, &claim).await?;
         let db = state.router.open(&token.principal).await?;
-        Ok(Self { db, input, right: PhantomData })
+        Ok(Self { db, input, by: token.by, right: PhantomData })
     }
 }
 

@@ -17,7 +17,7 @@ use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetReques
 
 use super::error::Problem;
 use super::extract::{Authorized, Input, Right};
-use super::{State, context, health, memories, openapi, profiles, voice};
+use super::{State, config, context, health, memories, openapi, profiles, voice};
 use crate::auth::Scope;
 
 /// The largest body that is read.
@@ -74,6 +74,12 @@ fn url_map() -> Map {
         .tenant(Method::GET,    "/v2/profile/{user_id}", profiles::read)
         .tenant(Method::PUT,    "/v2/profile/{user_id}", profiles::replace)
         .tenant(Method::GET,    "/caller/profile/{phone}", profiles::read)
+        .tenant(Method::GET,    "/v1/config", config::read)
+        .tenant(Method::PUT,    "/v1/config", config::replace)
+        .tenant(Method::PATCH,  "/v1/config", config::patch)
+        .tenant(Method::GET,    "/v1/config/versions", config::versions)
+        .tenant(Method::GET,    "/v1/config/versions/{n}", config::version)
+        .tenant(Method::POST,   "/v1/config/versions/{n}/restore", config::restore)
 }
 
 /// Routes and the list of them, grown together.

@@ -1,23 +1,20 @@
 //! Calls as they happen. Each statement first asks the number mirror: an instance with an old cache gets no row.
 
+use time::OffsetDateTime;
+
 use super::{Intent, TenantConn, TenantError, Write};
+use crate::persona::Configuration;
 use crate::phone::{CallerKey, PhoneNumber};
 
 /// What the first turn of a call needs, in one round trip.
 #[derive(Debug)]
 pub struct Opening {
-    /// What the receptionist calls itself.
-    pub agent_name: String,
-    /// For callers without a name.
-    pub greeting: String,
-    /// For callers with one.
-    pub greeting_known: String,
-    /// BCP 47.
-    pub language: String,
-    /// Empty for the provider's default.
-    pub voice: String,
+    /// What is in force.
+    pub configuration: Configuration,
     /// The caller's, if known.
     pub caller_name: Option<String>,
+    /// By the clock of the tenant's database: the same for every server.
+    pub now: OffsetDateTime,
 }
 
 /// Notes a call and reads what to say; `None` when the dialled number is not this tenant's.
@@ -31,8 +28,9 @@ pub async fn begin(
     let sql = "with mirror as (select from numbers where kind = 'phone' and value = $1),
                     noted as (insert into calls (call_sid, user_id, number, status) select $2, $3, $1, $4 from mirror
                               on conflict (call_sid) do nothing)
-               select s.agent_name, s.greeting, s.greeting_known, s.language, s.voice, p.name
-               from mirror, settings s left join caller_profiles p on p.user_id = $3";
+               select c.content, p.name, now()
+               from mirror, (select content from configurations order by version desc limit 1) c
+               left join caller_profiles p on p.user_id = $3";
     let caller = caller.map(ToString::to_string);
     let row = conn.query_opt(sql, &[&number.as_str(), &call_sid, &caller, &status]).await?;
     row.as_ref().map(Opening::from_row).transpose()
@@ -44,8 +42,9 @@ pub async fn opening<I: Intent>(
     number: &PhoneNumber,
     caller: Option<&CallerKey>,
 ) -> Result<Option<Opening>, TenantError> {
-    let sql = "select s.agent_name, s.greeting, s.greeting_known, s.language, s.voice, p.name
-               from numbers n, settings s left join caller_profiles p on p.user_id = $2
+    let sql = "select c.content, p.name, now()
+               from numbers n, (select content from configurations order by version desc limit 1) c
+               left join caller_profiles p on p.user_id = $2
                where n.kind = 'phone' and n.value = $1";
     let row = conn.query_opt(sql, &[&number.as_str(), &caller.map(ToString::to_string)]).await?;
     row.as_ref().map(Opening::from_row).transpose()
@@ -54,12 +53,9 @@ pub async fn opening<I: Intent>(
 impl Opening {
     fn from_row(row: &tokio_postgres::Row) -> Result<Self, TenantError> {
         Ok(Self {
-            agent_name: row.try_get(0)?,
-            greeting: row.try_get(1)?,
-            greeting_known: row.try_get(2)?,
-            language: row.try_get(3)?,
-            voice: row.try_get(4)?,
-            caller_name: row.try_get(5)?,
+            configuration: Configuration::stored(row.try_get(0)?),
+            caller_name: row.try_get(1)?,
+            now: row.try_get(2)?,
         })
     }
 }

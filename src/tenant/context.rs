@@ -1,8 +1,9 @@
 //! All that a voice agent needs for its prompt, in one statement.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Intent, TenantConn, TenantError};
+use crate::persona::{self, Configuration};
 use crate::phone::CallerKey;
 
 /// Reads it as JSON, the caller known or not.
@@ -19,7 +20,15 @@ pub async fn enriched<I: Intent>(conn: TenantConn<'_, I>, caller: &CallerKey) ->
             select id, type, key, content, created_at from memories
             where user_id = $1 order by created_at desc, id desc limit 20) x), '[]'),
         'personality', coalesce((select averages from personality_averages where user_id = $1), '{}'),
-        'agent', jsonb_build_object('agent_name', s.agent_name, 'greeting', s.greeting, 'language', s.language, 'voice', s.voice))
-        from settings s left join caller_profiles p on p.user_id = $1";
-    Ok(conn.query_one(sql, &[&caller.to_string()]).await?.try_get(0)?)
+        'agent', c.content), c.version
+        from (select version, content from configurations order by version desc limit 1) c
+        left join caller_profiles p on p.user_id = $1";
+    let row = conn.query_one(sql, &[&caller.to_string()]).await?;
+    let mut context: Value = row.try_get(0)?;
+    let configuration = Configuration::stored(context["agent"].take());
+    let mut agent = json!(configuration);
+    agent["version"] = row.try_get::<_, i32>(1)?.into();
+    agent["prompt"] = persona::prompt(&configuration).into();
+    context["agent"] = agent;
+    Ok(context)
 }

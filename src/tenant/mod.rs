@@ -6,13 +6,13 @@
 
 pub mod calls;
 pub mod callers;
+pub mod configurations;
 mod connect;
 pub mod context;
 mod db;
 pub mod memories;
 mod pools;
 mod router;
-pub mod settings;
 
 pub use connect::OpenError;
 pub use db::{Intent, Read, TenantConn, TenantDb, TenantError, TenantTx, Write};

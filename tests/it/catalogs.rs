@@ -106,7 +106,7 @@ async fn read(db: &Client, w: &World, tenant: &Tenant) -> BTreeSet<String> {
     }
     for (what, columns, table) in [
         ("history", "version, name, checksum", schema::HISTORY_TABLE),
-        ("settings", "agent_name, greeting, greeting_known, language, voice", "settings"),
+        ("configuration", "version, content, created_by", "configurations"),
     ] {
         let sql = format!("select x::text from (select {columns} from {}.{table}) x", tenant.schema);
         db.query(&sql, &[]).await.unwrap().iter().for_each(|row| plain(what, row.get(0)));

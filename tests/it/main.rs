@@ -10,6 +10,7 @@ mod catalogs;
 mod clusters;
 mod compile_fail;
 mod contract;
+mod configuration;
 mod crash;
 mod declared;
 mod doctor;

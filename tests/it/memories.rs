@@ -251,7 +251,8 @@ fn the_context_of_a_caller_is_complete_known_or_not() {
         let id = tenant(&w).await;
         let db = w.as_tenant(id).await;
         db.batch_execute(&format!(
-            "update settings set agent_name = 'Ada', language = 'en-GB', voice = 'alice';
+            "insert into configurations (version, content, created_by)
+                 values (2, '{{\"agent_name\": \"Ada\", \"language\": \"en-GB\", \"voice\": \"alice\"}}', 'test');
              insert into caller_profiles (user_id, name, quick_bio, fields)
                  values ('{CALLER}', 'Grace', 'Grace | Navy', '{{\"county\": \"Orange\"}}');
              insert into call_summaries (user_id, summary, key_topics, created_at)

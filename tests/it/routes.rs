@@ -73,6 +73,10 @@ fn valid(route: &RouteRow, customer: TenantId, account: &Account) -> Valid {
             Valid { path: "/v2/profile/%2B15550001111".into(), ..post(200, false, json!({ "name": "x" })) }
         }
         ("GET", "/caller/profile/{phone}") => get("/caller/profile/%2B15550001111", true),
+        ("GET", "/v1/config" | "/v1/config/versions") => get(route.path, false),
+        ("PUT" | "PATCH", "/v1/config") => post(200, false, json!({ "agent_name": "x" })),
+        ("GET", "/v1/config/versions/{n}") => get("/v1/config/versions/1", false),
+        ("POST", "/v1/config/versions/{n}/restore") => get("/v1/config/versions/1/restore", false),
         (method, path) => panic!("{method} {path} has no row here: add a request that succeeds"),
     }
 }
@@ -112,7 +116,8 @@ impl Party {
     async fn contents(&self) -> String {
         let sql = "select coalesce((select string_agg(m::text, '|' order by id) from memories m), '')
                        || coalesce((select string_agg(c::text, '|' order by call_sid) from calls c), '')
-                       || coalesce((select string_agg(p::text, '|' order by user_id) from caller_profiles p), '')";
+                       || coalesce((select string_agg(p::text, '|' order by user_id) from caller_profiles p), '')
+                       || coalesce((select string_agg(f::text, '|' order by version) from configurations f), '')";
         self.db.query_one(sql, &[]).await.unwrap().get(0)
     }
 }

@@ -15,7 +15,8 @@ use strowger::vault::{MasterRing, Secret as Bytes};
 use zeroize::Zeroizing;
 
 use super::args::{
-    self, Account, Audit, Cli, Command, Job, Key, KeyAlgorithm, NumberCommand, Platform, Profile, Secret, Tenant, Token,
+    self, Account, Audit, Cli, Command, Configured, Job, Key, KeyAlgorithm, NumberCommand, Platform, Profile, Secret,
+    Tenant, Token,
 };
 use super::output::{print, say};
 use super::rotate::{on_rings, on_rotate};
@@ -26,7 +27,7 @@ use crate::embedded::{Attached, Durability, Embedded};
 use crate::error::{Error, Result};
 use crate::settings::{self, Settings};
 use crate::tenants::{Because, NewTenant};
-use crate::{Provisioner, erase, jobs, numbers as number_operations, tenants, worker};
+use crate::{Provisioner, configuration, erase, jobs, numbers as number_operations, tenants, worker};
 
 /// Carries out what was typed.
 pub async fn run(cli: Cli) -> Result<()> {
@@ -146,12 +147,33 @@ async fn on_tenants(with: &Provisioner, command: &Tenant) -> Result<Value> {
         Tenant::Resume { id, reason } => tenants::resume(with, *id, reason).await?,
         Tenant::Delete { id, reason, grace } => erase::delete(with, *id, reason, *grace).await?,
         Tenant::Undelete { id, reason } => erase::undelete(with, *id, reason).await?,
+        Tenant::Config(command) => return configured(with, command).await,
         Tenant::Erase { .. } | Tenant::Receipt { .. } => return Ok(Value::Null),
         Tenant::Repair { id } => {
             tenants::repair(with, *id).await?;
             tenants::get(with, *id).await?
         }
     }))
+}
+
+async fn configured(with: &Provisioner, command: &Configured) -> Result<Value> {
+    match command {
+        Configured::Show { tenant } => configuration::show(with, *tenant).await,
+        Configured::Set { tenant, file } => {
+            let text = match file {
+                Some(path) => std::fs::read_to_string(path).map_err(Error::io(format!("read {}", path.display())))?,
+                None => from_stdin("the configuration")?.expose_str().unwrap_or_default().to_owned(),
+            };
+            let json = text.trim_start().starts_with('{');
+            let bad = |error: &dyn std::fmt::Display| Error::Conflict(format!("the configuration: {error}"));
+            let document = if json {
+                serde_json::from_str(&text).map_err(|e| bad(&e))?
+            } else {
+                toml::from_str(&text).map_err(|e| bad(&e))?
+            };
+            configuration::set(with, *tenant, document).await
+        }
+    }
 }
 
 async fn on_accounts(with: &Provisioner, command: &Account) -> Result<Value> {

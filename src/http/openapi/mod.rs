@@ -20,6 +20,7 @@ const PARTS: &[&str] = &[
     include_str!("memories.json"),
     include_str!("context.json"),
     include_str!("profiles.json"),
+    include_str!("config.json"),
 ];
 
 static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {

@@ -15,7 +15,7 @@ pub(super) use clusters::{Cluster, ClusterKind, Copies};
 pub(super) use credentials::{Account, Key, KeyAlgorithm, Ring, Rotate, Secret, Token};
 pub(super) use profiles::Profile;
 pub(super) use records::{Audit, Job};
-pub(super) use tenants::{Isolation, NumberCommand, Tenant};
+pub(super) use tenants::{Configured, Isolation, NumberCommand, Tenant};
 
 use super::migrate::Migrate;
 use crate::settings::Given;

@@ -1,5 +1,7 @@
 //! `tenant`, `number`.
 
+use std::path::PathBuf;
+
 use clap::{Subcommand, ValueEnum};
 use strowger::id::{AccountSid, Region, TenantId};
 use strowger::phone::Number;
@@ -105,6 +107,26 @@ pub(in crate::cli) enum Tenant {
     Connection { id: TenantId },
     /// Put a tenant's roles, password, settings and grants back
     Repair { id: TenantId },
+    /// How a tenant's receptionist is configured
+    #[command(subcommand)]
+    Config(Configured),
+}
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum Configured {
+    /// What is in force, and the prompt that it comes to
+    Show {
+        #[arg(long)]
+        tenant: TenantId,
+    },
+    /// Replace it as a whole; effective on the next call
+    Set {
+        #[arg(long)]
+        tenant: TenantId,
+        /// A TOML or JSON file as `GET /v1/config` shows it; without it, standard input
+        #[arg(long)]
+        file: Option<PathBuf>,
+    },
 }
 
 #[derive(Debug, Subcommand)]
