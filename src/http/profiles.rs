@@ -18,10 +18,10 @@ pub(super) async fn read(call: Authorized<ReadCallers, WithTemplate<FromPath<Str
     Ok(shown(&call.db, &caller, profile, template.as_deref()))
 }
 
+type NewProfile = FromPathAndJson<String, Map<String, Value>>;
+
 /// Replaces a caller's profile, by the tenant's template. What an answer says beside the fields may come back with them.
-pub(super) async fn replace(
-    call: Authorized<WriteCallers, WithTemplate<FromPathAndJson<String, Map<String, Value>>>>,
-) -> Result<Response, Problem> {
+pub(super) async fn replace(call: Authorized<WriteCallers, WithTemplate<NewProfile>>) -> Result<Response, Problem> {
     let WithTemplate(template, FromPathAndJson(user_id, mut fields)) = call.input;
     let caller = caller(&call.db, &user_id)?;
     fields.retain(|name, _| !RESERVED.contains(&name.as_str()));
