@@ -18,6 +18,7 @@ pub mod directory;
 pub mod auth;
 pub mod budget;
 pub mod tenant;
+pub mod providers;
 pub mod app;
 pub mod http;
 pub mod config;

@@ -14,11 +14,13 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
+use crate::app::model::Model;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::control::changes::LISTENER_PREFIX;
 use crate::control::{Control, installation};
 use crate::directory::{self, Directory};
+use crate::providers::http::Http;
 use crate::tenant::Router;
 use crate::{http, phone};
 
@@ -69,9 +71,11 @@ impl Server {
         let _ = tokio::time::timeout(FIRST_NEWS, listens).await;
         // Loading the numbering plans takes a moment; it is over before most first callers need them.
         tokio::task::spawn_blocking(phone::load);
+        let model = Model::new(Arc::clone(&directory), Http::new().context("prepare outbound calls")?);
         let app = http::app(http::State {
             directory,
             router: Arc::clone(&router),
+            model: Arc::new(model),
             installation: Arc::new(installation),
             public_url: Arc::new(public_url),
         });

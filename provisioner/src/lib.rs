@@ -24,6 +24,7 @@ pub mod tenants;
 pub mod erase;
 pub mod numbers;
 pub mod credentials;
+pub mod models;
 pub mod audit;
 pub mod rotation;
 pub mod jobs;

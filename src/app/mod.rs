@@ -1,3 +1,4 @@
 //! What takes more than one query. No HTTP and no SQL here.
 
+pub mod model;
 pub mod voice;

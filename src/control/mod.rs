@@ -15,6 +15,7 @@ pub mod jobs;
 pub mod keys;
 pub mod locks;
 pub mod migrations;
+pub mod models;
 pub mod numbers;
 pub mod placements;
 pub mod sealed;
@@ -22,6 +23,7 @@ pub mod secrets;
 pub mod tenants;
 pub mod tokens;
 pub mod turns;
+pub mod usage;
 
 use std::time::Duration;
 

@@ -7,6 +7,7 @@
 //! | accounts | external id | the same | NOTIFY |
 //! | signing keys | kid | the same | NOTIFY |
 //! | legacy keys | none | the same | NOTIFY |
+//! | models | tenant id | the same | NOTIFY, of the platform's too |
 //! | suspended sentence | none | the same | NOTIFY |
 //!
 //! A good entry is not replaced by an error. An entry that was announced as changed is never served again, not even while
@@ -22,6 +23,7 @@ use std::time::Duration;
 use tokio::sync::broadcast;
 
 use crate::clock::Clock;
+use crate::control::models::{self, Effective, SealedKey};
 use crate::control::numbers::NumberRow;
 use crate::control::placements::Placement;
 use crate::control::tokens::{LegacyFor, StoredKey};
@@ -115,6 +117,7 @@ pub struct Directory {
     keys: Cache<String, VerifyingKey>,
     legacy_keys: Cache<(), Vec<LegacyKey>>,
     sentence: Cache<(), String>,
+    models: Cache<TenantId, Effective>,
     outage: Arc<Outage>,
     changed: broadcast::Sender<TenantId>,
 }
@@ -135,6 +138,7 @@ impl Directory {
             keys: Cache::new(100, clock, keep, &outage),
             legacy_keys: Cache::new(1, clock, keep, &outage),
             sentence: Cache::new(1, clock, keep, &outage),
+            models: Cache::new(100_000, clock, keep, &outage),
             outage,
             changed: broadcast::Sender::new(CHANGES_KEPT),
         }
@@ -190,6 +194,23 @@ impl Directory {
     /// What callers of a suspended tenant hear.
     pub async fn suspended_sentence(&self) -> Result<Option<Arc<String>>, DirectoryError> {
         self.sentence.get(&(), || async { Ok(control::installation::suspended_sentence(&self.control).await?) }).await
+    }
+
+    /// Which model a tenant uses; its key stays sealed here.
+    pub async fn model(&self, id: TenantId) -> Result<Option<Arc<Effective>>, DirectoryError> {
+        self.models.get(&id, async || Ok(models::effective(&self.control, id).await?)).await
+    }
+
+    /// Opens the key of `id`'s model, for one call.
+    pub fn open_model_key(&self, id: TenantId, key: &SealedKey) -> Result<Secret, DirectoryError> {
+        let refused = |error| {
+            // A master key that was taken off the ring since may have wrapped what is cached.
+            self.models.invalidate(&id);
+            let whose = key.of.tenant().map_or_else(|| "the platform".to_owned(), |id| format!("tenant {id}"));
+            DirectoryError::Vault { what: format!("{whose}, {}", models::KEY_NAME), error }
+        };
+        let opened = self.ring.unwrap_data_key(key.of, &key.data_key).map_err(refused)?;
+        opened.open(models::KEY_NAME, &key.sealed).map_err(refused)
     }
 
     /// The number, and what will be asked next: whoever answers it, if that is not cached.

@@ -88,6 +88,11 @@ impl Directory {
                 self.keys.invalidate(kid);
                 self.legacy_keys.invalidate(&());
             }
+            News::Model(id) => {
+                if let Ok(id) = id.parse::<TenantId>() {
+                    self.models.invalidate(&id);
+                }
+            }
             News::Job | News::Ping(_) | News::MasterKey(..) => {}
             News::Everything => {
                 self.tenants.invalidate_all();
@@ -96,6 +101,7 @@ impl Directory {
                 self.keys.invalidate_all();
                 self.legacy_keys.invalidate_all();
                 self.sentence.invalidate_all();
+                self.models.invalidate_all();
             }
         }
     }

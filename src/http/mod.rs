@@ -13,6 +13,7 @@ mod voice;
 
 use std::sync::Arc;
 
+use crate::app::model::Model;
 use crate::auth::webhook::PublicUrl;
 use crate::control::installation::Installation;
 use crate::directory::Directory;
@@ -27,6 +28,8 @@ pub struct State {
     pub directory: Arc<Directory>,
     /// Opens tenants.
     pub router: Arc<Router>,
+    /// The AI model, for whom it is allowed.
+    pub model: Arc<Model>,
     /// What holds for the whole installation.
     pub installation: Arc<Installation>,
     /// Where providers call us.

@@ -23,6 +23,7 @@ mod jobs;
 mod library;
 mod malformed;
 mod memories;
+mod model;
 mod provisioning;
 mod rotation;
 mod routes;

@@ -8,18 +8,18 @@ use serde_json::{Value, json};
 use strowger::control::clusters::Isolation;
 use strowger::control::numbers::{self, Assignment};
 use strowger::control::tokens::LegacyFor;
-use strowger::control::{Actor, Control, accounts, installation, jobs as rows_of_jobs, tenants as rows, tokens};
+use strowger::control::{Actor, Control, accounts, installation, jobs as rows_of_jobs, tenants as rows, tokens, usage};
 use strowger::id::Prefix;
 use strowger::telemetry::Stop;
 use strowger::vault::{MasterRing, Secret as Bytes};
 use zeroize::Zeroizing;
 
 use super::args::{
-    self, Account, Audit, Cli, Command, Job, Key, KeyAlgorithm, NumberCommand, Platform, Secret, Tenant, Token,
+    self, Account, Audit, Cli, Command, Job, Key, KeyAlgorithm, NumberCommand, Platform, Secret, Tenant, Token, Usage,
 };
 use super::output::{print, say};
 use super::rotate::{on_rings, on_rotate};
-use super::{audit, clusters, declared, doctor, endings, local, migrate, progress};
+use super::{audit, clusters, declared, doctor, endings, local, migrate, model, progress};
 use crate::bootstrap::{self, Superuser};
 use crate::credentials::{self, Algorithm};
 use crate::embedded::{Attached, Durability, Embedded};
@@ -101,6 +101,8 @@ async fn command(cli: &Cli, with: Provisioner, control_url: &str) -> Result<()> 
             credentials::set_secret(&with, *tenant, name, &from_stdin("the secret")?).await?;
             json!({ "name": name, "customer_id": tenant })
         }
+        Command::Model(command) => model::run(&with, command).await?,
+        Command::Usage(Usage::Show { tenant, day }) => json!(usage::list(with.control(), *tenant, *day).await?),
         Command::Token(Token::Mint { tenant, scope, ttl }) => {
             // The token alone on a line, whatever --output says: it is for command substitution.
             return show(args::Output::Text, &credentials::mint(&with, *tenant, &scope.0, *ttl).await?.into());

@@ -9,6 +9,7 @@ mod doctor;
 mod endings;
 mod local;
 mod migrate;
+mod model;
 mod output;
 mod progress;
 mod rotate;

@@ -2,6 +2,7 @@
 
 mod clusters;
 mod credentials;
+mod models;
 mod records;
 mod tenants;
 mod values;
@@ -12,6 +13,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(super) use clusters::{Cluster, ClusterKind, Copies};
 pub(super) use credentials::{Account, Key, KeyAlgorithm, Ring, Rotate, Secret, Token};
+pub(super) use models::{Model, Usage, YesNo};
 pub(super) use records::{Audit, Job};
 pub(super) use tenants::{Isolation, NumberCommand, Tenant};
 
@@ -98,6 +100,12 @@ pub(super) enum Command {
     /// Named secrets
     #[command(subcommand)]
     Secret(Secret),
+    /// The AI model: where it is, for whom, and for how much a day
+    #[command(subcommand)]
+    Model(Model),
+    /// What the model was used for
+    #[command(subcommand)]
+    Usage(Usage),
     /// Service tokens
     #[command(subcommand)]
     Token(Token),
