@@ -20,6 +20,7 @@ pub mod budget;
 pub mod tenant;
 pub mod providers;
 pub mod app;
+pub mod work;
 pub mod http;
 pub mod config;
 pub mod serve;

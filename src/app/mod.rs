@@ -1,4 +1,6 @@
 //! What takes more than one query. No HTTP and no SQL here.
 
 pub mod model;
+pub mod processing;
+pub mod promises;
 pub mod voice;

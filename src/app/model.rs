@@ -78,12 +78,9 @@ pub enum NoModel {
 /// What went wrong.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// Its settings or its key could not be had.
+    /// Its settings, its key or its budget could not be had.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
-    /// The budget could not be asked.
-    #[error(transparent)]
-    Control(#[from] ControlError),
     /// The provider.
     #[error(transparent)]
     Provider(#[from] ModelError),
@@ -91,12 +88,6 @@ pub enum Failure {
 
 impl From<DirectoryError> for NoModel {
     fn from(error: DirectoryError) -> Self {
-        Self::Failed(error.into())
-    }
-}
-
-impl From<ControlError> for NoModel {
-    fn from(error: ControlError) -> Self {
         Self::Failed(error.into())
     }
 }
@@ -152,7 +143,8 @@ impl Model {
         let key = call.effective.key.as_ref().ok_or(NoModel::NotConfigured)?;
         let control = self.directory.control();
         let (tokens, limit) = (call.estimate + call.most_written, call.effective.tokens_per_day());
-        let reserved = usage::reserve(control, call.who.tenant(), tokens, limit).await?.ok_or(NoModel::BudgetSpent)?;
+        let reserved = self.directory.ask(usage::reserve(control, call.who.tenant(), tokens, limit)).await?;
+        let reserved = reserved.ok_or(NoModel::BudgetSpent)?;
         match self.ask(call, key, ask).await {
             Ok((answer, counted)) => {
                 self.settle(call, key, reserved, counted).await;

@@ -31,6 +31,8 @@ pub enum News {
     Key(String),
     /// The model of a tenant, or a secret of its.
     Model(String),
+    /// Durable work waits.
+    Work,
     /// A job waits.
     Job,
     /// Somebody waits for us to have read this far.
@@ -50,6 +52,7 @@ impl News {
             ["account", _, id] => Self::Account((*id).to_owned()),
             ["key", kid] => Self::Key((*kid).to_owned()),
             ["model", id] => Self::Model((*id).to_owned()),
+            ["work"] => Self::Work,
             ["job"] => Self::Job,
             ["ping", id] => id.parse().map_or(Self::Everything, Self::Ping),
             ["master-key", id, challenge] => match (id.parse(), STANDARD.decode(challenge)) {

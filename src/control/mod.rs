@@ -24,6 +24,7 @@ pub mod tenants;
 pub mod tokens;
 pub mod turns;
 pub mod usage;
+pub mod work;
 
 use std::time::Duration;
 

@@ -20,7 +20,7 @@ mod watch;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::broadcast;
+use tokio::sync::{Notify, broadcast};
 
 use crate::clock::Clock;
 use crate::control::models::{self, Effective, SealedKey};
@@ -30,7 +30,7 @@ use crate::control::tokens::{LegacyFor, StoredKey};
 use crate::control::{self, Control, ControlError};
 use crate::id::{AccountSid, TenantId};
 use crate::phone::Number;
-use crate::vault::{MasterRing, Scope, Sealed, Secret, SigningSecret, VaultError, WrappedKey};
+use crate::vault::{DataKey, MasterRing, Scope, Sealed, Secret, SigningSecret, VaultError, WrappedKey};
 
 use cache::Cache;
 use outage::Outage;
@@ -64,6 +64,8 @@ pub struct Route {
     pub placement: Placement,
     /// The login role's password.
     pub password: Secret,
+    /// Seals what of the tenant's waits in control.
+    pub key: DataKey,
 }
 
 /// A provider account with its opened token.
@@ -120,6 +122,7 @@ pub struct Directory {
     models: Cache<TenantId, Effective>,
     outage: Arc<Outage>,
     changed: broadcast::Sender<TenantId>,
+    work: Notify,
 }
 
 /// So many announced changes of tenants may wait for whoever follows them.
@@ -141,12 +144,26 @@ impl Directory {
             models: Cache::new(100_000, clock, keep, &outage),
             outage,
             changed: broadcast::Sender::new(CHANGES_KEPT),
+            work: Notify::new(),
         }
     }
 
     /// Tenants that are announced as changed from here on, each after what was cached of it is gone.
     pub fn changed_tenants(&self) -> broadcast::Receiver<TenantId> {
         self.changed.subscribe()
+    }
+
+    /// Returns when durable work was announced since the last time.
+    pub async fn work_announced(&self) {
+        self.work.notified().await;
+    }
+
+    /// Asks control something that is not cached. While it is away, this says so at once and not after a wait of its own.
+    pub async fn ask<T>(&self, question: impl Future<Output = Result<T, ControlError>>) -> Result<T, DirectoryError> {
+        let asked_at = self.outage.may_ask()?;
+        let answer = question.await.map_err(DirectoryError::from);
+        self.outage.note(asked_at, &answer);
+        answer
     }
 
     /// The control database below, for the few writes a server makes.
@@ -235,7 +252,7 @@ impl Directory {
         let refused = |error| DirectoryError::Vault { what: format!("tenant {id}"), error };
         let key = self.ring.unwrap_data_key(Scope::Tenant(id), &row.data_key).map_err(refused)?;
         let password = key.open(&row.placement.login, &row.password).map_err(refused)?;
-        Ok(Route { placement: row.placement, password })
+        Ok(Route { placement: row.placement, password, key })
     }
 
     async fn load_account(&self, id: &AccountSid) -> Result<Option<Account>, DirectoryError> {

@@ -93,6 +93,7 @@ impl Directory {
                     self.models.invalidate(&id);
                 }
             }
+            News::Work => self.work.notify_one(),
             News::Job | News::Ping(_) | News::MasterKey(..) => {}
             News::Everything => {
                 self.tenants.invalidate_all();
@@ -102,6 +103,7 @@ impl Directory {
                 self.legacy_keys.invalidate_all();
                 self.sentence.invalidate_all();
                 self.models.invalidate_all();
+                self.work.notify_one();
             }
         }
     }

@@ -14,6 +14,7 @@ mod voice;
 use std::sync::Arc;
 
 use crate::app::model::Model;
+use crate::app::promises::Promises;
 use crate::auth::webhook::PublicUrl;
 use crate::control::installation::Installation;
 use crate::directory::Directory;
@@ -28,6 +29,8 @@ pub struct State {
     pub directory: Arc<Directory>,
     /// Opens tenants.
     pub router: Arc<Router>,
+    /// What is done after an acknowledgement.
+    pub promises: Arc<Promises>,
     /// The AI model, for whom it is allowed.
     pub model: Arc<Model>,
     /// What holds for the whole installation.

@@ -10,6 +10,7 @@ mod connect;
 pub mod context;
 mod db;
 pub mod memories;
+pub mod outbox;
 mod pools;
 mod router;
 pub mod settings;

@@ -32,3 +32,4 @@ mod states;
 mod tls;
 mod tokens;
 mod twilio_helper;
+mod work;

@@ -19,7 +19,7 @@ use super::args::{
 };
 use super::output::{print, say};
 use super::rotate::{on_rings, on_rotate};
-use super::{audit, clusters, declared, doctor, endings, local, migrate, model, progress};
+use super::{audit, clusters, declared, doctor, endings, local, migrate, model, progress, work};
 use crate::bootstrap::{self, Superuser};
 use crate::credentials::{self, Algorithm};
 use crate::embedded::{Attached, Durability, Embedded};
@@ -118,6 +118,7 @@ async fn command(cli: &Cli, with: Provisioner, control_url: &str) -> Result<()> 
         Command::Rotate(what) => on_rotate(&with, what, cli.output).await?,
         Command::Ring(what) => on_rings(&with, what).await?,
         Command::Job(job) => on_jobs(&with, job).await?,
+        Command::Work(command) => work::run(&with, command).await?,
         Command::Audit(command) => match audit::run(&with, command, cli.output).await? {
             Some(result) => result,
             None => return Ok(()),

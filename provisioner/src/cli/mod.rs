@@ -14,6 +14,7 @@ mod output;
 mod progress;
 mod rotate;
 mod running;
+mod work;
 
 pub use args::Cli;
 pub use commands::run;

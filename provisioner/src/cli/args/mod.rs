@@ -14,7 +14,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(super) use clusters::{Cluster, ClusterKind, Copies};
 pub(super) use credentials::{Account, Key, KeyAlgorithm, Ring, Rotate, Secret, Token};
 pub(super) use models::{Model, Usage, YesNo};
-pub(super) use records::{Audit, Job};
+pub(super) use records::{Audit, Job, Work};
 pub(super) use tenants::{Isolation, NumberCommand, Tenant};
 
 use super::migrate::Migrate;
@@ -128,6 +128,9 @@ pub(super) enum Command {
     /// What the provisioner is doing, has done, and could not do
     #[command(subcommand)]
     Job(Job),
+    /// What servers do after an acknowledgement: promised, under way, done, given up
+    #[command(subcommand)]
+    Work(Work),
     /// Compare what control says with what every cluster has, and explain what differs
     Doctor {
         /// Mend what can be mended without losing data
