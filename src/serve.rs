@@ -11,15 +11,20 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
 use uuid::Uuid;
 
+use crate::app::model::Model;
+use crate::app::promises::Promises;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::control::changes::LISTENER_PREFIX;
 use crate::control::{Control, installation};
 use crate::directory::{self, Directory};
+use crate::providers::http::Http;
 use crate::tenant::Router;
+use crate::work::Worker;
 use crate::{http, phone};
 
 /// How long a client may take to send its headers.
@@ -36,7 +41,9 @@ pub struct Server {
     app: Axum,
     router: Arc<Router>,
     control: Control,
-    background: Vec<tokio::task::JoinHandle<()>>,
+    background: Vec<JoinHandle<()>>,
+    working: JoinHandle<()>,
+    stop_work: watch::Sender<bool>,
 }
 
 impl Server {
@@ -58,6 +65,7 @@ impl Server {
         let router = Arc::new(router.serving_up_to(config.schema_max));
         // Two servers that were given one name must both be waited for.
         let heard_as = format!("{}~{}", config.instance, &Uuid::new_v4().simple().to_string()[..8]);
+        let working_as = heard_as.clone();
         let listening = Control::lazy(&config.control_url, &format!("{LISTENER_PREFIX}{heard_as}"), 1)?;
         let (first, listens) = oneshot::channel();
         let background = vec![
@@ -69,13 +77,20 @@ impl Server {
         let _ = tokio::time::timeout(FIRST_NEWS, listens).await;
         // Loading the numbering plans takes a moment; it is over before most first callers need them.
         tokio::task::spawn_blocking(phone::load);
+        let model = Model::new(Arc::clone(&directory), Http::new().context("prepare outbound calls")?);
+        let promises = Arc::new(Promises::new(Arc::clone(&directory), Arc::clone(&router)));
+        let (stop_work, stopping) = watch::channel(false);
+        let worker = Worker::new(Arc::clone(&directory), Arc::clone(&router), Arc::clone(&promises), working_as);
+        let working = tokio::spawn(Arc::new(worker).run(stopping));
         let app = http::app(http::State {
             directory,
             router: Arc::clone(&router),
+            promises,
+            model: Arc::new(model),
             installation: Arc::new(installation),
             public_url: Arc::new(public_url),
         });
-        Ok(Self { listener, app, router, control, background })
+        Ok(Self { listener, app, router, control, background, working, stop_work })
     }
 
     /// Where it listens.
@@ -102,10 +117,12 @@ impl Server {
         }
         drop(self.listener);
         tracing::info!("draining");
-        if tokio::time::timeout(DRAIN, graceful.shutdown()).await.is_err() {
-            tracing::warn!("some requests did not end in time and were cut off");
+        let _ = self.stop_work.send(true);
+        let ended = async { tokio::join!(graceful.shutdown(), self.working) };
+        if tokio::time::timeout(DRAIN, ended).await.is_err() {
+            tracing::warn!("some requests or work did not end in time and were cut off");
         }
-        self.background.iter().for_each(tokio::task::JoinHandle::abort);
+        self.background.iter().for_each(JoinHandle::abort);
         self.router.close();
         self.control.close().await;
         tracing::info!("stopped");

@@ -57,14 +57,15 @@ pub async fn set_platform(with: &Provisioner, name: &str, value: &str) -> Result
     with.settle_all().await
 }
 
-/// Sets a secret by name.
+/// Sets a secret by name; running servers know when this returns.
 pub async fn set_secret(with: &Provisioner, owner: Option<TenantId>, name: &str, value: &Secret) -> Result<()> {
     check_secret_name(name)?;
     let scope = existing(with, owner).await?;
     let sealed = with.data_key(scope, Ring::Server).await?.seal::<NamedSecret>(name, value.expose());
     let mut change = with.control.change(&with.actor).await?;
     secrets::put(&mut change, scope, name, &sealed).await?;
-    Ok(change.commit().await?)
+    change.commit().await?;
+    with.settle_all().await
 }
 
 /// Whether a secret can have that name.

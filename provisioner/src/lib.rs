@@ -28,6 +28,7 @@ pub mod credentials;
 mod as_tenant;
 pub mod profiles;
 pub mod configuration;
+pub mod models;
 pub mod audit;
 pub mod rotation;
 pub mod jobs;
@@ -47,7 +48,7 @@ use strowger::control::changes::{self, Heard};
 use strowger::control::installation::{self, Installation};
 use strowger::control::jobs::{HOLDER_PREFIX, Job};
 use strowger::control::keys::{self, Ring};
-use strowger::control::{Actor, Control};
+use strowger::control::{Actor, Change, Control};
 use strowger::vault::{DataKey, MasterRing, Scope};
 use uuid::Uuid;
 
@@ -111,6 +112,11 @@ impl Provisioner {
     /// The control database, for reading.
     pub fn control(&self) -> &Control {
         &self.control
+    }
+
+    /// Begins a change in the name of who acts.
+    async fn change(&self) -> Result<Change> {
+        Ok(self.control.change(&self.actor).await?)
     }
 
     /// What holds for the whole installation.

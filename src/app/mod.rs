@@ -1,4 +1,7 @@
 //! What takes more than one query. No HTTP and no SQL here.
 
 pub mod configuration;
+pub mod model;
+pub mod processing;
+pub mod promises;
 pub mod voice;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::app::promises::{Item, PromiseError, Promises};
 use crate::auth::Principal;
 use crate::auth::webhook::{TwilioForm, Verified};
 use crate::control::numbers::{Assignment, NumberRow};
@@ -37,6 +38,9 @@ pub enum CallError {
     /// Its database did not answer.
     #[error(transparent)]
     Tenant(#[from] TenantError),
+    /// What is to be done afterwards could not be promised.
+    #[error(transparent)]
+    Promise(#[from] PromiseError),
 }
 
 impl From<DirectoryError> for CallError {
@@ -107,8 +111,13 @@ pub async fn incoming(directory: &Directory, router: &Router, call: &Call<'_>) -
     }
 }
 
-/// Takes in a callback about a call.
-pub async fn status(directory: &Directory, router: &Router, call: &Call<'_>) -> Result<(), CallError> {
+/// Takes in a callback about a call. One that ends it promises, before it is acknowledged, that the call will be processed.
+pub async fn status(
+    directory: &Directory,
+    router: &Router,
+    promises: &Promises,
+    call: &Call<'_>,
+) -> Result<(), CallError> {
     let number = |name| match call.form.field(name) {
         None => Ok(None),
         Some(text) => text.parse::<i32>().ok().filter(|n| *n >= 0).map(Some).ok_or(CallError::Field(name)),
@@ -126,9 +135,14 @@ pub async fn status(directory: &Directory, router: &Router, call: &Call<'_>) -> 
             Err(Refused::ReadOnly(_)) => return Ok(()),
             other => other?,
         };
-        if calls::progress(db.conn(), &call.dialled, &progress).await? {
-            return Ok(());
+        if !calls::progress(db.conn(), &call.dialled, &progress).await? {
+            continue;
         }
+        drop(db);
+        if call.status == "completed" {
+            promises.make(&who, &Item::ProcessCall { call_sid: call.sid.to_owned() }).await?;
+        }
+        return Ok(());
     }
 }
 

@@ -1,13 +1,14 @@
 //! Who is calling. No HTTP framework here: text and bytes in, a [`Principal`] out.
 //!
 //! A principal is proof, not a claim: it can only be made by this module, from a token whose signature and claims hold
-//! ([`jwt`]) or from a webhook whose signature holds ([`webhook`]). The router opens tenants for principals and for nothing else.
+//! ([`jwt`]), from a webhook whose signature holds ([`webhook`]), or from work that control has leased to us. The router opens tenants for principals and for nothing else.
 
 pub mod jwt;
 mod scope;
 pub mod webhook;
 
 use crate::control::numbers::{Assignment, NumberRow};
+use crate::control::work::{Claimed, Swept};
 use crate::directory::DirectoryError;
 use crate::id::TenantId;
 
@@ -33,6 +34,16 @@ impl Principal {
             Assignment::Active(tenant) if number.account == *call.account() => Some(Self { tenant }),
             _ => None,
         }
+    }
+
+    /// The tenant whose claimed work it is. What enqueued it was authenticated; the payload is sealed under its tenant's key.
+    pub fn from_work(item: &Claimed) -> Self {
+        Self { tenant: item.tenant() }
+    }
+
+    /// The tenant whose outbox is to be looked into.
+    pub fn from_sweep(swept: &Swept) -> Self {
+        Self { tenant: swept.tenant() }
     }
 }
 

@@ -29,6 +29,10 @@ pub enum News {
     Account(String),
     /// A signing key.
     Key(String),
+    /// The model of a tenant, or a secret of its.
+    Model(String),
+    /// Durable work waits.
+    Work,
     /// A job waits.
     Job,
     /// Somebody waits for us to have read this far.
@@ -47,6 +51,8 @@ impl News {
             ["number", kind, value] => Self::Number((*kind).to_owned(), (*value).to_owned()),
             ["account", _, id] => Self::Account((*id).to_owned()),
             ["key", kid] => Self::Key((*kid).to_owned()),
+            ["model", id] => Self::Model((*id).to_owned()),
+            ["work"] => Self::Work,
             ["job"] => Self::Job,
             ["ping", id] => id.parse().map_or(Self::Everything, Self::Ping),
             ["master-key", id, challenge] => match (id.parse(), STANDARD.decode(challenge)) {
@@ -153,6 +159,7 @@ mod tests {
     fn what_is_not_understood_means_everything() {
         assert_eq!(News::parse("number phone +18005550100"), News::Number("phone".into(), "+18005550100".into()));
         assert_eq!(News::parse("tenant 42"), News::Tenant("42".into()));
+        assert_eq!(News::parse("model 42"), News::Model("42".into()));
         for odd in ["", "tenant", "ping x", "master-key x AA==", "something else", "everything"] {
             assert_eq!(News::parse(odd), News::Everything, "{odd}");
         }

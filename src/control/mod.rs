@@ -15,6 +15,7 @@ pub mod jobs;
 pub mod keys;
 pub mod locks;
 pub mod migrations;
+pub mod models;
 pub mod numbers;
 pub mod placements;
 pub mod profiles;
@@ -23,6 +24,8 @@ pub mod secrets;
 pub mod tenants;
 pub mod tokens;
 pub mod turns;
+pub mod usage;
+pub mod work;
 
 use std::time::Duration;
 

@@ -17,6 +17,8 @@ pub enum What {
     Token,
     /// A named secret.
     Secret,
+    /// What a work item says.
+    Work,
 }
 
 /// A sealed value with the row that it is sealed for.
@@ -53,6 +55,7 @@ pub async fn values(control: &Control) -> Result<Vec<Value>, ControlError> {
     let sql = "select tenant_id, 'password' as what, login as row, sealed_password as bytes from placements
                union all select tenant_id, 'token', external_id, sealed_secret from accounts
                union all select tenant_id, 'secret', name, sealed from secrets
+               union all select tenant_id, 'work', kind || ' ' || source_id, sealed from work_items where sealed is not null
                order by 1, 2, 3";
     let rows = sqlx::query(sql).fetch_all(control.pool()).await?;
     rows.iter()
@@ -60,6 +63,7 @@ pub async fn values(control: &Control) -> Result<Vec<Value>, ControlError> {
             let what = match row.try_get::<&str, _>("what")? {
                 "password" => What::Password,
                 "token" => What::Token,
+                "work" => What::Work,
                 _ => What::Secret,
             };
             Ok(Value { scope: scope(row)?, what, row: row.try_get("row")?, bytes: row.try_get("bytes")? })

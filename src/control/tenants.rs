@@ -254,6 +254,11 @@ pub async fn forget(change: &mut Change, id: TenantId, as_what: State, reason: &
     transition(change, id, as_what, reason, None).await?;
     for sql in [
         "delete from secrets where tenant_id = $1",
+        "delete from work_items where tenant_id = $1",
+        "delete from work_turns where tenant_id = $1",
+        "delete from models where tenant_id = $1",
+        "delete from token_budgets where tenant_id = $1",
+        "delete from usage where tenant_id = $1",
         "delete from migrations where tenant_id = $1",
         "delete from data_keys where tenant_id = $1",
         "delete from placements where tenant_id = $1",

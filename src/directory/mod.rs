@@ -8,6 +8,7 @@
 //! | signing keys | kid | the same | NOTIFY |
 //! | legacy keys | none | the same | NOTIFY |
 //! | profile templates | name and version | the same; one in use never changes | none, but it is looked up by a tenant's route |
+//! | models | tenant id | the same | NOTIFY, of the platform's too |
 //! | suspended sentence | none | the same | NOTIFY |
 //!
 //! A good entry is not replaced by an error. An entry that was announced as changed is never served again, not even while
@@ -20,9 +21,10 @@ mod watch;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::broadcast;
+use tokio::sync::{Notify, broadcast};
 
 use crate::clock::Clock;
+use crate::control::models::{self, Effective, SealedKey};
 use crate::control::numbers::NumberRow;
 use crate::control::placements::Placement;
 use crate::control::tokens::{LegacyFor, StoredKey};
@@ -30,7 +32,7 @@ use crate::control::{self, Control, ControlError};
 use crate::id::{AccountSid, TenantId};
 use crate::phone::Number;
 use crate::profile::{BadTemplate, Template, TemplateName};
-use crate::vault::{MasterRing, Scope, Sealed, Secret, SigningSecret, VaultError, WrappedKey};
+use crate::vault::{DataKey, MasterRing, Scope, Sealed, Secret, SigningSecret, VaultError, WrappedKey};
 
 use cache::Cache;
 use outage::Outage;
@@ -72,6 +74,8 @@ pub struct Route {
     pub placement: Placement,
     /// The login role's password.
     pub password: Secret,
+    /// Seals what of the tenant's waits in control.
+    pub key: DataKey,
 }
 
 /// A provider account with its opened token.
@@ -126,8 +130,10 @@ pub struct Directory {
     legacy_keys: Cache<(), Vec<LegacyKey>>,
     sentence: Cache<(), String>,
     templates: Cache<TemplateName, Template>,
+    models: Cache<TenantId, Effective>,
     outage: Arc<Outage>,
     changed: broadcast::Sender<TenantId>,
+    work: Notify,
 }
 
 /// So many announced changes of tenants may wait for whoever follows them.
@@ -147,14 +153,29 @@ impl Directory {
             legacy_keys: Cache::new(1, clock, keep, &outage),
             sentence: Cache::new(1, clock, keep, &outage),
             templates: Cache::new(1000, clock, keep, &outage),
+            models: Cache::new(100_000, clock, keep, &outage),
             outage,
             changed: broadcast::Sender::new(CHANGES_KEPT),
+            work: Notify::new(),
         }
     }
 
     /// Tenants that are announced as changed from here on, each after what was cached of it is gone.
     pub fn changed_tenants(&self) -> broadcast::Receiver<TenantId> {
         self.changed.subscribe()
+    }
+
+    /// Returns when durable work was announced since the last time.
+    pub async fn work_announced(&self) {
+        self.work.notified().await;
+    }
+
+    /// Asks control something that is not cached. While it is away, this says so at once and not after a wait of its own.
+    pub async fn ask<T>(&self, question: impl Future<Output = Result<T, ControlError>>) -> Result<T, DirectoryError> {
+        let asked_at = self.outage.may_ask()?;
+        let answer = question.await.map_err(DirectoryError::from);
+        self.outage.note(asked_at, &answer);
+        answer
     }
 
     /// The control database below, for the few writes a server makes.
@@ -223,6 +244,23 @@ impl Directory {
         Template::parse(&authored).map(Some).map_err(unreadable)
     }
 
+    /// Which model a tenant uses; its key stays sealed here.
+    pub async fn model(&self, id: TenantId) -> Result<Option<Arc<Effective>>, DirectoryError> {
+        self.models.get(&id, async || Ok(models::effective(&self.control, id).await?)).await
+    }
+
+    /// Opens the key of `id`'s model, for one call.
+    pub fn open_model_key(&self, id: TenantId, key: &SealedKey) -> Result<Secret, DirectoryError> {
+        let refused = |error| {
+            // A master key that was taken off the ring since may have wrapped what is cached.
+            self.models.invalidate(&id);
+            let whose = key.of.tenant().map_or_else(|| "the platform".to_owned(), |id| format!("tenant {id}"));
+            DirectoryError::Vault { what: format!("{whose}, {}", models::KEY_NAME), error }
+        };
+        let opened = self.ring.unwrap_data_key(key.of, &key.data_key).map_err(refused)?;
+        opened.open(models::KEY_NAME, &key.sealed).map_err(refused)
+    }
+
     /// The number, and what will be asked next: whoever answers it, if that is not cached.
     async fn load_number(&self, number: &Number) -> Result<Option<NumberRow>, DirectoryError> {
         let before = self.tenants.invalidations();
@@ -245,7 +283,7 @@ impl Directory {
         let refused = |error| DirectoryError::Vault { what: format!("tenant {id}"), error };
         let key = self.ring.unwrap_data_key(Scope::Tenant(id), &row.data_key).map_err(refused)?;
         let password = key.open(&row.placement.login, &row.password).map_err(refused)?;
-        Ok(Route { placement: row.placement, password })
+        Ok(Route { placement: row.placement, password, key })
     }
 
     async fn load_account(&self, id: &AccountSid) -> Result<Option<Account>, DirectoryError> {

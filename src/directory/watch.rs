@@ -88,6 +88,12 @@ impl Directory {
                 self.keys.invalidate(kid);
                 self.legacy_keys.invalidate(&());
             }
+            News::Model(id) => {
+                if let Ok(id) = id.parse::<TenantId>() {
+                    self.models.invalidate(&id);
+                }
+            }
+            News::Work => self.work.notify_one(),
             News::Job | News::Ping(_) | News::MasterKey(..) => {}
             News::Everything => {
                 self.tenants.invalidate_all();
@@ -97,6 +103,8 @@ impl Directory {
                 self.legacy_keys.invalidate_all();
                 self.sentence.invalidate_all();
                 self.templates.invalidate_all();
+                self.models.invalidate_all();
+                self.work.notify_one();
             }
         }
     }

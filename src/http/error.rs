@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use crate::app::configuration::NotChanged;
+use crate::app::promises::PromiseError;
 use crate::app::voice::CallError;
 use crate::auth::AuthError;
 use crate::directory::DirectoryError;
@@ -173,6 +174,16 @@ impl From<TenantError> for Problem {
     }
 }
 
+impl From<PromiseError> for Problem {
+    fn from(error: PromiseError) -> Self {
+        match error {
+            PromiseError::Refused(refused) => refused.into(),
+            PromiseError::Tenant(error) => error.into(),
+            PromiseError::Unknown => Self::internal("a promise could not be written down"),
+        }
+    }
+}
+
 impl From<CallError> for Problem {
     fn from(error: CallError) -> Self {
         match error {
@@ -180,6 +191,7 @@ impl From<CallError> for Problem {
             CallError::NoSuchNumber => Self::not_found(),
             CallError::Refused(refused) => refused.into(),
             CallError::Tenant(error) => error.into(),
+            CallError::Promise(error) => error.into(),
         }
     }
 }

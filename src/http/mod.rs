@@ -15,6 +15,8 @@ mod voice;
 
 use std::sync::Arc;
 
+use crate::app::model::Model;
+use crate::app::promises::Promises;
 use crate::auth::webhook::PublicUrl;
 use crate::control::installation::Installation;
 use crate::directory::Directory;
@@ -29,6 +31,10 @@ pub struct State {
     pub directory: Arc<Directory>,
     /// Opens tenants.
     pub router: Arc<Router>,
+    /// What is done after an acknowledgement.
+    pub promises: Arc<Promises>,
+    /// The AI model, for whom it is allowed.
+    pub model: Arc<Model>,
     /// What holds for the whole installation.
     pub installation: Arc<Installation>,
     /// Where providers call us.

@@ -20,7 +20,7 @@ pub(super) async fn incoming(Extract(state): Extract<State>, request: Request) -
 /// A call went on or ended.
 pub(super) async fn status(Extract(state): Extract<State>, request: Request) -> Result<Response, Problem> {
     let form = verified(&state, request).await?;
-    voice::status(&state.directory, &state.router, &Call::read(&form)?).await?;
+    voice::status(&state.directory, &state.router, &state.promises, &Call::read(&form)?).await?;
     Ok(twiml::nothing())
 }
 

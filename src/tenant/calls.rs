@@ -92,3 +92,26 @@ pub async fn progress(
         .await?;
     Ok(row.is_some())
 }
+
+/// A call that has ended.
+#[derive(Debug)]
+pub struct EndedCall {
+    /// As the provider counted.
+    pub duration_seconds: Option<i32>,
+}
+
+/// A call of a known caller that has begun here; `None` when there is none.
+pub async fn ended(conn: TenantConn<'_, Write>, call_sid: &str) -> Result<Option<EndedCall>, TenantError> {
+    let sql = "select duration_seconds from calls where call_sid = $1 and user_id is not null";
+    let row = conn.query_opt(sql, &[&call_sid]).await?;
+    row.map(|row| Ok(EndedCall { duration_seconds: row.try_get(0)? })).transpose()
+}
+
+/// Notes what a call was about, unless that is noted already.
+pub async fn summarise(conn: TenantConn<'_, Write>, call_sid: &str, summary: &str) -> Result<(), TenantError> {
+    let sql = "insert into call_summaries (user_id, call_sid, summary)
+               select user_id, call_sid, $2 from calls where call_sid = $1 and user_id is not null
+               on conflict (call_sid) do nothing";
+    conn.execute(sql, &[&call_sid, &summary]).await?;
+    Ok(())
+}

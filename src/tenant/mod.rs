@@ -11,6 +11,7 @@ mod connect;
 pub mod context;
 mod db;
 pub mod memories;
+pub mod outbox;
 mod pools;
 mod router;
 

@@ -58,6 +58,8 @@ purposes! {
     AuthToken = "auth-token";
     /// A secret set by name. The row is the name.
     NamedSecret = "named-secret";
+    /// What a durable work item says. The row is its kind and source.
+    WorkPayload = "work-payload";
     /// What signs service tokens. The row is the key id.
     SigningSecret = "signing-secret";
     /// What signs exported heads of the audit log. The row is the word `audit`.

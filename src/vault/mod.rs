@@ -15,6 +15,7 @@ mod secret;
 
 pub use key::{
     AuditKey, AuthToken, DataKey, JobApproval, LoginPassword, NamedSecret, Purpose, Scope, Sealed, SigningSecret,
+    WorkPayload,
 };
 pub use ring::{MasterRing, RingError, WrappedKey};
 pub use secret::Secret;

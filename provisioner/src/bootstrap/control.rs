@@ -169,15 +169,18 @@ fn audit_grants(names: &Names) -> String {
     )
 }
 
-/// What the internet-facing server may do in the control database: read, acknowledge, ask for a repair.
+/// What the internet-facing server may do in the control database: read, count what the model is used for, queue and do
+/// its own work, acknowledge, ask for a repair.
 fn server_grants(server: &str) -> String {
     format!(
         "revoke all on all tables in schema public from {server};
          grant usage on schema public to {server};
          grant select on installation, platform_settings, clusters, tenants, placements, data_keys, accounts, numbers, secrets,
-             tenant_profiles to {server};
+             tenant_profiles, models to {server};
          grant select (name, version, authored) on profile_templates to {server};
          grant select (kid, algorithm, public_key, sealed_secret, state, created_at, legacy, legacy_tenants) on signing_keys to {server};
+         grant select, insert, update on token_budgets, usage, work_turns to {server};
+         grant select, insert, update, delete on work_items to {server};
          grant insert on acknowledgements to {server};
          grant execute on function request_job(text, integer) to {server};"
     )

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use strowger::control::clusters::Isolation;
 use strowger::control::numbers::{self, Assignment};
 use strowger::control::tokens::LegacyFor;
-use strowger::control::{Actor, Control, accounts, installation, jobs as rows_of_jobs, tenants as rows, tokens};
+use strowger::control::{Actor, Control, accounts, installation, jobs as rows_of_jobs, tenants as rows, tokens, usage};
 use strowger::id::Prefix;
 use strowger::telemetry::Stop;
 use strowger::vault::{MasterRing, Secret as Bytes};
@@ -16,11 +16,11 @@ use zeroize::Zeroizing;
 
 use super::args::{
     self, Account, Audit, Cli, Command, Configured, Job, Key, KeyAlgorithm, NumberCommand, Platform, Profile, Secret,
-    Tenant, Token,
+    Tenant, Token, Usage,
 };
 use super::output::{print, say};
 use super::rotate::{on_rings, on_rotate};
-use super::{audit, clusters, declared, doctor, endings, local, migrate, profiles, progress};
+use super::{audit, clusters, declared, doctor, endings, local, migrate, model, profiles, progress, work};
 use crate::bootstrap::{self, Superuser};
 use crate::credentials::{self, Algorithm};
 use crate::embedded::{Attached, Durability, Embedded};
@@ -103,6 +103,8 @@ async fn command(cli: &Cli, with: Provisioner, control_url: &str) -> Result<()> 
             credentials::set_secret(&with, *tenant, name, &from_stdin("the secret")?).await?;
             json!({ "name": name, "customer_id": tenant })
         }
+        Command::Model(command) => model::run(&with, command).await?,
+        Command::Usage(Usage::Show { tenant, day }) => json!(usage::list(with.control(), *tenant, *day).await?),
         Command::Token(Token::Mint { tenant, scope, ttl }) => {
             // The token alone on a line, whatever --output says: it is for command substitution.
             return show(args::Output::Text, &credentials::mint(&with, *tenant, &scope.0, *ttl).await?.into());
@@ -119,6 +121,7 @@ async fn command(cli: &Cli, with: Provisioner, control_url: &str) -> Result<()> 
         Command::Rotate(what) => on_rotate(&with, what, cli.output).await?,
         Command::Ring(what) => on_rings(&with, what).await?,
         Command::Job(job) => on_jobs(&with, job).await?,
+        Command::Work(command) => work::run(&with, command).await?,
         Command::Audit(command) => match audit::run(&with, command, cli.output).await? {
             Some(result) => result,
             None => return Ok(()),

@@ -9,11 +9,13 @@ mod doctor;
 mod endings;
 mod local;
 mod migrate;
+mod model;
 mod output;
 mod profiles;
 mod progress;
 mod rotate;
 mod running;
+mod work;
 
 pub use args::Cli;
 pub use commands::run;

@@ -10,8 +10,9 @@ use strowger::control::numbers::Assignment;
 use strowger::control::sealed::{self, Value, What};
 use strowger::control::tenants::State;
 use strowger::control::tokens::{self, LegacyFor};
+use strowger::control::work;
 use strowger::id::TenantId;
-use strowger::vault::{AuthToken, DataKey, LoginPassword, NamedSecret, Scope, Sealed};
+use strowger::vault::{AuthToken, DataKey, LoginPassword, NamedSecret, Scope, Sealed, WorkPayload};
 
 use super::{Finding, Known, Remedy};
 use crate::Provisioner;
@@ -25,8 +26,22 @@ pub(super) async fn look(with: &Provisioner, known: &Known) -> Result<Vec<Findin
     found.extend(belongings_of_nobody(with, known).await?);
     found.extend(unopened(with, known).await?);
     found.extend(legacy_keys(with).await?);
+    found.extend(dead_work(with).await?);
     found.extend(forgotten_tenants(with, known).await?);
     Ok(found)
+}
+
+/// Promises that nobody will keep before an operator has looked.
+async fn dead_work(with: &Provisioner) -> Result<Vec<Finding>> {
+    let dead = work::list(&with.control, None, Some("dead"), 100).await?;
+    let finding = |item: &work::Item| {
+        let reason = item.reason.as_deref().unwrap_or("-");
+        let what =
+            format!("work item {} ({}) of tenant {} was given up: {reason}", item.id, item.kind, item.customer_id);
+        let advice = format!("`strowgerctl work retry {0}` once that is mended, or `work drop {0}`", item.id);
+        Finding::new("work.dead", HERE, what, advice)
+    };
+    Ok(dead.iter().map(finding).collect())
 }
 
 /// Whoever holds such a secret signs as any of its tenants, and its tokens name no issuer: meant for the time of a change.
@@ -148,6 +163,7 @@ async fn unopened(with: &Provisioner, known: &Known) -> Result<Vec<Finding>> {
                 What::Password => "restore its row of placements from a backup of the control database",
                 What::Token => "`strowgerctl account add` with its token",
                 What::Secret => "`strowgerctl secret set` with its value",
+                What::Work => "restore its row of work_items from a backup of the control database",
             };
             found.push(Finding::new("sealed.unreadable", HERE, what, advice));
         }
@@ -165,6 +181,7 @@ fn opens(key: &DataKey, value: &Value) -> bool {
         What::Password => key.open(&value.row, &Sealed::<LoginPassword>::from_stored(bytes)).is_ok(),
         What::Token => key.open(&value.row, &Sealed::<AuthToken>::from_stored(bytes)).is_ok(),
         What::Secret => key.open(&value.row, &Sealed::<NamedSecret>::from_stored(bytes)).is_ok(),
+        What::Work => key.open(&value.row, &Sealed::<WorkPayload>::from_stored(bytes)).is_ok(),
     }
 }
 
@@ -173,6 +190,7 @@ fn name(what: What) -> &'static str {
         What::Password => "password of login",
         What::Token => "token of account",
         What::Secret => "secret",
+        What::Work => "work item",
     }
 }
 

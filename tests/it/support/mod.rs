@@ -6,6 +6,7 @@ pub(crate) mod forge;
 pub(crate) mod load;
 mod official;
 pub(crate) mod counting_proxy;
+pub(crate) mod model_stub;
 mod process;
 mod proxy;
 mod raw;

@@ -2,6 +2,7 @@
 
 mod clusters;
 mod credentials;
+mod models;
 mod profiles;
 mod records;
 mod tenants;
@@ -13,8 +14,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(super) use clusters::{Cluster, ClusterKind, Copies};
 pub(super) use credentials::{Account, Key, KeyAlgorithm, Ring, Rotate, Secret, Token};
+pub(super) use models::{Model, Usage, YesNo};
 pub(super) use profiles::Profile;
-pub(super) use records::{Audit, Job};
+pub(super) use records::{Audit, Job, Work};
 pub(super) use tenants::{Configured, Isolation, NumberCommand, Tenant};
 
 use super::migrate::Migrate;
@@ -103,6 +105,12 @@ pub(super) enum Command {
     /// Named secrets
     #[command(subcommand)]
     Secret(Secret),
+    /// The AI model: where it is, for whom, and for how much a day
+    #[command(subcommand)]
+    Model(Model),
+    /// What the model was used for
+    #[command(subcommand)]
+    Usage(Usage),
     /// Service tokens
     #[command(subcommand)]
     Token(Token),
@@ -125,6 +133,9 @@ pub(super) enum Command {
     /// What the provisioner is doing, has done, and could not do
     #[command(subcommand)]
     Job(Job),
+    /// What servers do after an acknowledgement: promised, under way, done, given up
+    #[command(subcommand)]
+    Work(Work),
     /// Compare what control says with what every cluster has, and explain what differs
     Doctor {
         /// Mend what can be mended without losing data

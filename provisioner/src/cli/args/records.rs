@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 use strowger::control::jobs::State as JobState;
+use strowger::control::work::STATES;
 use strowger::id::TenantId;
 use time::OffsetDateTime;
 
@@ -33,6 +34,34 @@ pub(in crate::cli) enum Job {
     Cancel { id: i64 },
     /// Approve a job that destroys something, asked for by somebody who may not order it
     Approve { id: i64 },
+}
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum Work {
+    /// The newest items. What they say is sealed and never shown
+    List {
+        /// Only this tenant's
+        #[arg(long)]
+        tenant: Option<TenantId>,
+        /// Only those in this state; dead: given up, with the reason
+        #[arg(long, value_parser = STATES)]
+        state: Option<String>,
+        /// At most so many
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(i64).range(1..=10_000))]
+        limit: i64,
+    },
+    /// One item
+    Show { id: i64 },
+    /// Have dead items tried once more
+    Retry {
+        #[arg(required_unless_present = "all_dead")]
+        id: Option<i64>,
+        /// Every dead item
+        #[arg(long, conflicts_with = "id")]
+        all_dead: bool,
+    },
+    /// Forget a dead item: what was promised will not be done
+    Drop { id: i64 },
 }
 
 #[derive(Debug, Subcommand)]

@@ -25,6 +25,15 @@ pub(super) fn later(text: &str) -> Result<OffsetDateTime, String> {
     moment(text).map_err(|_| "a time as in 2026-12-01T08:00:00Z, or 90m, 12h, 3d".to_owned())
 }
 
+/// A day, as 2026-07-01.
+pub(super) fn day(text: &str) -> Result<time::Date, String> {
+    moment(text)
+        .ok()
+        .filter(|_| text.len() == 10)
+        .map(OffsetDateTime::date)
+        .ok_or_else(|| "a day, as 2026-07-01".to_owned())
+}
+
 pub(super) fn moment(text: &str) -> Result<OffsetDateTime, String> {
     let whole = if text.len() == 10 { format!("{text}T00:00:00Z") } else { text.to_owned() };
     OffsetDateTime::parse(&whole, &Rfc3339)
