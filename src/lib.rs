@@ -10,6 +10,8 @@ pub mod id;
 pub mod phone;
 pub mod clock;
 pub mod telemetry;
+pub mod playbook;
+pub mod selector;
 pub mod schema;
 pub mod vault;
 pub mod control;

@@ -74,6 +74,8 @@ impl Server {
             router: Arc::clone(&router),
             installation: Arc::new(installation),
             public_url: Arc::new(public_url),
+            answers: Arc::default(),
+            readinesses: Arc::default(),
         });
         Ok(Self { listener, app, router, control, background })
     }

@@ -1,3 +1,6 @@
 //! What takes more than one query. No HTTP and no SQL here.
 
+pub mod answers;
+mod placeholders;
+pub mod readiness;
 pub mod voice;

@@ -5,6 +5,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
+use crate::app::readiness::ReadinessError;
 use crate::app::voice::CallError;
 use crate::auth::AuthError;
 use crate::directory::DirectoryError;
@@ -157,6 +158,15 @@ impl From<TenantError> for Problem {
                 Self::unavailable("tenant_database_slow", "The customer's database took too long. Try again.", &error)
             }
             TenantError::Unexpected(_) => Self::internal(&error.to_string()),
+        }
+    }
+}
+
+impl From<ReadinessError> for Problem {
+    fn from(error: ReadinessError) -> Self {
+        match error {
+            ReadinessError::Tenant(error) => error.into(),
+            ReadinessError::Directory(error) => error.into(),
         }
     }
 }

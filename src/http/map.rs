@@ -16,8 +16,8 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
 
 use super::error::Problem;
-use super::extract::{Authorized, Input, Right};
-use super::{State, context, health, memories, openapi, voice};
+use super::extract::{Answering, Authorized, Input, Right};
+use super::{State, company, context, health, memories, openapi, voice};
 use crate::auth::Scope;
 
 /// The largest body that is read.
@@ -71,6 +71,19 @@ fn url_map() -> Map {
         .tenant(Method::DELETE, "/v1/memories/{id}", memories::delete)
         .tenant(Method::GET,    "/v2/context/enriched", context::by_query)
         .tenant(Method::POST,   "/v2/context/enriched", context::by_body)
+        // The platform's screens for a business.
+        .tenant(Method::GET,    "/api/company/{company_id}/configuration", company::configuration::read)
+        .tenant(Method::PATCH,  "/api/company/{company_id}/configuration/variables", company::configuration::set_variables)
+        .answering(Method::GET, "/api/company/{company_id}/readiness", company::configuration::readiness)
+        .tenant(Method::GET,    "/api/company/{company_id}/knowledge-management", company::knowledge::list)
+        .tenant(Method::POST,   "/api/company/{company_id}/knowledge-management", company::knowledge::create)
+        .tenant(Method::GET,    "/api/company/{company_id}/knowledge-management/{id}", company::knowledge::read)
+        .tenant(Method::PUT,    "/api/company/{company_id}/knowledge-management/{id}", company::knowledge::replace)
+        .tenant(Method::DELETE, "/api/company/{company_id}/knowledge-management/{id}", company::knowledge::delete)
+        .tenant(Method::GET,    "/api/company/{company_id}/scenarios", company::scenarios::list)
+        .tenant(Method::GET,    "/api/company/{company_id}/scenarios/{id}", company::scenarios::read)
+        .tenant(Method::PUT,    "/api/company/{company_id}/scenarios/{id}", company::scenarios::replace)
+        .answering(Method::POST, "/api/company/{company_id}/match", company::knowledge::try_out)
 }
 
 /// Routes and the list of them, grown together.
@@ -97,6 +110,18 @@ impl Map {
         Fut: Future<Output = Result<Response, Problem>> + Send + 'static,
     {
         let guarded = async move |call: Authorized<R, In>| handler(call).await;
+        self.add(method, path, Access::Token(R::SCOPE), guarded)
+    }
+
+    /// A tenant's route whose handler uses what the process keeps.
+    fn answering<R, In, F, Fut>(self, method: Method, path: &'static str, handler: F) -> Self
+    where
+        R: Right,
+        In: Input,
+        F: Fn(Answering<R, In>) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = Result<Response, Problem>> + Send + 'static,
+    {
+        let guarded = async move |call: Answering<R, In>| handler(call).await;
         self.add(method, path, Access::Token(R::SCOPE), guarded)
     }
 

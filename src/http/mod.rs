@@ -1,6 +1,7 @@
 //! Bytes in, bytes out. The whole URL map is `url_map` in [`map`]; a handler's signature is its policy.
 
 mod body;
+mod company;
 mod context;
 mod error;
 mod extract;
@@ -13,6 +14,8 @@ mod voice;
 
 use std::sync::Arc;
 
+use crate::app::answers::Answers;
+use crate::app::readiness::Readinesses;
 use crate::auth::webhook::PublicUrl;
 use crate::control::installation::Installation;
 use crate::directory::Directory;
@@ -31,4 +34,8 @@ pub struct State {
     pub installation: Arc<Installation>,
     /// Where providers call us.
     pub public_url: Arc<PublicUrl>,
+    /// What tenants answer, prepared.
+    pub answers: Arc<Answers>,
+    /// What tenants lack, for half a minute.
+    pub readinesses: Arc<Readinesses>,
 }
