@@ -8,6 +8,7 @@
 
 pub mod id;
 pub mod phone;
+pub mod meaning;
 pub mod clock;
 pub mod telemetry;
 pub mod playbook;

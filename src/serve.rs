@@ -14,6 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
+use crate::app::answers::Answers;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::control::changes::LISTENER_PREFIX;
@@ -69,13 +70,15 @@ impl Server {
         let _ = tokio::time::timeout(FIRST_NEWS, listens).await;
         // Loading the numbering plans takes a moment; it is over before most first callers need them.
         tokio::task::spawn_blocking(phone::load);
+        let word_vectors = config.word_vectors.map(Arc::new);
         let app = http::app(http::State {
             directory,
             router: Arc::clone(&router),
             installation: Arc::new(installation),
             public_url: Arc::new(public_url),
-            answers: Arc::default(),
+            answers: Arc::new(Answers::new(word_vectors.clone())),
             readinesses: Arc::default(),
+            word_vectors,
         });
         Ok(Self { listener, app, router, control, background })
     }

@@ -11,8 +11,9 @@ use uuid::Uuid;
 
 use super::placeholders;
 use crate::id::TenantId;
+use crate::meaning::Table;
 use crate::playbook::{Hook, Scenario};
-use crate::selector::{Entry, Found, Index, Vocabulary};
+use crate::selector::{Embed, Entry, Found, Index, Vocabulary};
 use crate::tenant::answers::{self, Corpus};
 use crate::tenant::{Intent, TenantDb, TenantError};
 
@@ -50,19 +51,20 @@ pub struct Answer {
 /// Answers for all tenants. One for a process.
 pub struct Answers {
     prepared: moka::future::Cache<TenantId, Arc<Prepared>>,
-}
-
-impl Default for Answers {
-    fn default() -> Self {
-        let weight = |_: &TenantId, prepared: &Arc<Prepared>| prepared.phrases;
-        Self { prepared: moka::future::Cache::builder().max_capacity(CACHED_PHRASES).weigher(weight).build() }
-    }
+    /// Without it, words alone are compared.
+    vectors: Option<Arc<Table>>,
 }
 
 impl Answers {
+    /// With vectors, phrases are compared by meaning too.
+    pub fn new(vectors: Option<Arc<Table>>) -> Self {
+        let weight = |_: &TenantId, prepared: &Arc<Prepared>| prepared.phrases;
+        Self { prepared: moka::future::Cache::builder().max_capacity(CACHED_PHRASES).weigher(weight).build(), vectors }
+    }
+
     /// The answer to what a caller said.
     pub async fn answer<I: Intent>(&self, db: &TenantDb<I>, said: &str) -> Result<Answer, TenantError> {
-        Ok(self.prepared(db).await?.answer(said))
+        Ok(self.prepared(db).await?.answer(said, self.vectors.as_deref()))
     }
 
     async fn prepared<I: Intent>(&self, db: &TenantDb<I>) -> Result<Arc<Prepared>, TenantError> {
@@ -73,7 +75,7 @@ impl Answers {
             (None, Some(cached)) => Ok(cached),
             (corpus, _) => {
                 let corpus = corpus.ok_or_else(|| TenantError::Unexpected("no corpus came with its version".into()))?;
-                let prepared = Arc::new(Prepared::new(version, corpus));
+                let prepared = Arc::new(Prepared::new(version, corpus, self.vectors.as_deref()));
                 self.prepared.insert(db.tenant(), Arc::clone(&prepared)).await;
                 Ok(prepared)
             }
@@ -93,11 +95,11 @@ struct Prepared {
 }
 
 impl Prepared {
-    fn new(version: Uuid, corpus: Corpus) -> Self {
+    fn new(version: Uuid, corpus: Corpus, vectors: Option<&Table>) -> Self {
         let entries = entries(&corpus);
         let phrases = entries.iter().map(|entry| entry.phrases.len()).sum::<usize>();
         let vocabulary = Vocabulary { language: &corpus.language, fillers: &corpus.fillers, urgency: &corpus.urgency };
-        let index = Index::new(&vocabulary, &entries, None);
+        let index = with_vectors(vectors, |embed| Index::new(&vocabulary, &entries, embed));
         Self {
             version,
             phrases: u32::try_from(phrases + 1).unwrap_or(u32::MAX),
@@ -109,8 +111,8 @@ impl Prepared {
         }
     }
 
-    fn answer(&self, said: &str) -> Answer {
-        let found = self.index.choose(said, None);
+    fn answer(&self, said: &str, vectors: Option<&Table>) -> Answer {
+        let found = with_vectors(vectors, |embed| self.index.choose(said, embed));
         let given = found.answer.as_ref().and_then(|chosen| {
             let (text, hook, follow_up) = self.reply(chosen.id)?;
             Some((chosen.tier, chosen.id, chosen.score, text, hook, follow_up))
@@ -151,6 +153,14 @@ impl Prepared {
 
     fn fill(&self, replies: &[&str]) -> Option<String> {
         placeholders::fill(replies, &self.variables)
+    }
+}
+
+/// Lends the table in the form that the selector takes.
+fn with_vectors<T>(vectors: Option<&Table>, then: impl FnOnce(Option<Embed<'_>>) -> T) -> T {
+    match vectors {
+        Some(table) => then(Some(&|text| table.embed(text))),
+        None => then(None),
     }
 }
 

@@ -19,6 +19,7 @@ use crate::app::readiness::Readinesses;
 use crate::auth::webhook::PublicUrl;
 use crate::control::installation::Installation;
 use crate::directory::Directory;
+use crate::meaning::Table;
 use crate::tenant::Router;
 
 pub use map::{Access, RouteRow, app, routes};
@@ -38,4 +39,6 @@ pub struct State {
     pub answers: Arc<Answers>,
     /// What tenants lack, for half a minute.
     pub readinesses: Arc<Readinesses>,
+    /// Vectors for texts of tenants without a model of their own; `None`: not configured.
+    pub word_vectors: Option<Arc<Table>>,
 }

@@ -27,7 +27,7 @@ pub struct Evidence {
 /// How many numbers the evidence comes to, the constant one among them.
 pub const FEATURES: usize = 8;
 
-/// Without vectors: the last three stay unused.
+/// Without vectors: the last two stay unused.
 const WORDS: [f64; FEATURES] = [-4.45, 1.95, 2.32, 4.15, 2.48, 2.79, 0.0, 0.0];
 /// With vectors.
 const MEANING: [f64; FEATURES] = WORDS;

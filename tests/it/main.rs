@@ -22,6 +22,7 @@ mod isolation;
 mod jobs;
 mod library;
 mod malformed;
+mod meaning;
 mod memories;
 mod provisioning;
 mod rotation;
