@@ -19,6 +19,8 @@
 
 mod calibration;
 mod index;
+#[cfg(test)]
+mod tests;
 mod text;
 
 use uuid::Uuid;

@@ -20,6 +20,7 @@ mod fleet;
 mod handover;
 mod isolation;
 mod jobs;
+mod knowledge;
 mod library;
 mod malformed;
 mod meaning;

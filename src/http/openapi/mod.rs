@@ -19,6 +19,7 @@ const PARTS: &[&str] = &[
     include_str!("twilio.json"),
     include_str!("memories.json"),
     include_str!("context.json"),
+    include_str!("companies.json"),
 ];
 
 static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
