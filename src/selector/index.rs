@@ -314,7 +314,10 @@ fn unit(mut vector: Vec<f32>) -> Option<Vec<f32>> {
         return None;
     }
     #[expect(clippy::cast_possible_truncation, reason = "vectors are single precision")]
-    vector.iter_mut().for_each(|x| *x /= length as f32);
+    let length = length as f32;
+    for x in &mut vector {
+        *x /= length;
+    }
     Some(vector)
 }
 

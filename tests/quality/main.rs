@@ -188,15 +188,15 @@ fn the_set_is_what_it_says() {
 /// By words alone and, where there is a table, by meaning too: each must stay what it is.
 #[test]
 fn the_tuning_half_is_answered_as_well_as_before() {
-    let held = |name, vectors, right| {
+    let held = |name, vectors, right, wrong| {
         let report = Report::of(Half::Tuning, vectors);
         report.print(&format!("tuning half, {name}"));
         assert!(report.share(report.right) >= right, "{name}");
-        assert!(report.share(report.wrong.len()) <= 2.2, "{name}");
+        assert!(report.share(report.wrong.len()) <= wrong, "{name}");
     };
-    held("words", None, 59.0);
+    held("words", None, 59.0, 2.2);
     if let Some(table) = table() {
-        held("words and meaning", Some(&table), 59.0);
+        held("words and meaning", Some(&table), 66.0, 2.9);
     }
 }
 

@@ -42,7 +42,7 @@ pub(in crate::http) async fn set_variables(
             _ if !variables::is_name(name) => faults.fault("A name is a letter, then letters, digits or _.".into()),
             Value::Null => values.push((name.as_str(), None)),
             Value::String(text) if text.chars().count() > 1000 => {
-                faults.fault(format!("{name}: up to 1000 characters."))
+                faults.fault(format!("{name}: up to 1000 characters."));
             }
             Value::String(text) if !text.trim().is_empty() && !variables::fits(&defined, name, text) => {
                 faults.fault(format!("{name}: not what its type says."));
