@@ -15,6 +15,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
+use crate::app::answers::Answers;
 use crate::app::model::Model;
 use crate::app::promises::Promises;
 use crate::clock::Clock;
@@ -82,6 +83,7 @@ impl Server {
         let (stop_work, stopping) = watch::channel(false);
         let worker = Worker::new(Arc::clone(&directory), Arc::clone(&router), Arc::clone(&promises), working_as);
         let working = tokio::spawn(Arc::new(worker).run(stopping));
+        let word_vectors = config.word_vectors.map(Arc::new);
         let app = http::app(http::State {
             directory,
             router: Arc::clone(&router),
@@ -89,6 +91,9 @@ impl Server {
             model: Arc::new(model),
             installation: Arc::new(installation),
             public_url: Arc::new(public_url),
+            answers: Arc::new(Answers::new(word_vectors.clone())),
+            readinesses: Arc::default(),
+            word_vectors,
         });
         Ok(Self { listener, app, router, control, background, working, stop_work })
     }

@@ -4,4 +4,7 @@ pub mod configuration;
 pub mod model;
 pub mod processing;
 pub mod promises;
+pub mod answers;
+mod placeholders;
+pub mod readiness;
 pub mod voice;

@@ -43,3 +43,9 @@ pub async fn get(control: &Control, scope: Scope, name: &str) -> Result<Option<S
         .await?;
     Ok(sealed.map(Sealed::from_stored))
 }
+
+/// Whether a tenant has a secret of its own, or the platform one for all.
+pub async fn any_for(control: &Control, tenant: TenantId) -> Result<bool, ControlError> {
+    let sql = "select exists (select from secrets where tenant_id = $1 or tenant_id is null)";
+    Ok(sqlx::query_scalar(sql).bind(tenant.get()).fetch_one(control.pool()).await?)
+}

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::app::configuration::NotChanged;
 use crate::app::promises::PromiseError;
+use crate::app::readiness::ReadinessError;
 use crate::app::voice::CallError;
 use crate::auth::AuthError;
 use crate::directory::DirectoryError;
@@ -180,6 +181,15 @@ impl From<PromiseError> for Problem {
             PromiseError::Refused(refused) => refused.into(),
             PromiseError::Tenant(error) => error.into(),
             PromiseError::Unknown => Self::internal("a promise could not be written down"),
+        }
+    }
+}
+
+impl From<ReadinessError> for Problem {
+    fn from(error: ReadinessError) -> Self {
+        match error {
+            ReadinessError::Tenant(error) => error.into(),
+            ReadinessError::Directory(error) => error.into(),
         }
     }
 }

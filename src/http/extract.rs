@@ -35,8 +35,10 @@ macro_rules! rights {
         }
     )*};
 }
-rights! { ReadMemories: Read, WriteMemories: Write, ReadCalls: Read, ReadCallers: Read, WriteCallers: Write,
-ReadConfig: Read, WriteConfig: Write }
+rights! {
+    ReadMemories: Read, WriteMemories: Write, ReadCalls: Read, ReadCallers: Read, WriteCallers: Write,
+    ReadKnowledge: Read, WriteKnowledge: Write, ReadConfig: Read, WriteConfig: Write
+}
 
 /// What a handler reads from a request, besides who sent it.
 pub(super) trait Input: Sized + Send + 'static {
@@ -66,11 +68,45 @@ impl Claim {
         }
     }
 
+    /// The same for the company in a path, in the words that its clients know.
+    fn check_company(&self, company: &str) -> Result<(), Problem> {
+        if company == self.tenant.to_string() {
+            return Ok(());
+        }
+        let body = serde_json::json!({ "error": "Unauthorized", "message": "You do not have access to this company" });
+        Err(Problem::legacy(StatusCode::FORBIDDEN, body))
+    }
+
     fn check_query(&self, request: &Request) -> Result<(), Problem> {
         let query = request.uri().query().unwrap_or_default();
         form_urlencoded::parse(query.as_bytes())
             .filter(|(name, _)| name == "customer_id")
             .try_for_each(|(_, value)| self.check(&Value::from(value.as_ref())))
+    }
+}
+
+/// Nothing but who asks.
+pub(super) struct Nothing;
+
+impl Input for Nothing {
+    async fn read(_: Request, _: &Claim) -> Result<Self, Problem> {
+        Ok(Self)
+    }
+}
+
+/// Whatever is read from a path below `/api/company/{company_id}`, whose company is the token's own.
+pub(super) struct OfCompany<In>(pub In);
+
+#[derive(serde::Deserialize)]
+struct Company {
+    company_id: String,
+}
+
+impl<In: Input> Input for OfCompany<In> {
+    async fn read(request: Request, claimed: &Claim) -> Result<Self, Problem> {
+        let (Company { company_id }, request) = path(request).await?;
+        claimed.check_company(&company_id)?;
+        In::read(request, claimed).await.map(Self)
     }
 }
 
@@ -121,15 +157,6 @@ impl<P: DeserializeOwned + Send + 'static, T: DeserializeOwned + Send + 'static>
         let (value, request) = path(request).await?;
         let FromJson(body) = FromJson::read(request, claimed).await?;
         Ok(Self(value, body))
-    }
-}
-
-/// Nothing but who asks.
-pub(super) struct Nothing;
-
-impl Input for Nothing {
-    async fn read(_: Request, _: &Claim) -> Result<Self, Problem> {
-        Ok(Self)
     }
 }
 
@@ -210,6 +237,20 @@ impl<R: Right, In: Input> FromRequest<State> for Authorized<R, In> {
         let input = In::read(request, &claim).await?;
         let db = state.router.open(&token.principal).await?;
         Ok(Self { db, input, by: token.by, right: PhantomData })
+    }
+}
+
+/// An [`Authorized`] request and what the process keeps for all requests.
+pub(super) struct Answering<R: Right, In> {
+    pub(super) authorized: Authorized<R, In>,
+    pub(super) state: State,
+}
+
+impl<R: Right, In: Input> FromRequest<State> for Answering<R, In> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &State) -> Result<Self, Problem> {
+        Ok(Self { authorized: Authorized::from_request(request, state).await?, state: state.clone() })
     }
 }
 

@@ -16,8 +16,8 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
 
 use super::error::Problem;
-use super::extract::{Authorized, Input, Right};
-use super::{State, config, context, health, memories, openapi, profiles, voice};
+use super::extract::{Answering, Authorized, Input, Right};
+use super::{State, company, config, context, health, memories, openapi, profiles, voice};
 use crate::auth::Scope;
 
 /// The largest body that is read.
@@ -80,6 +80,19 @@ fn url_map() -> Map {
         .tenant(Method::GET,    "/v1/config/versions", config::versions)
         .tenant(Method::GET,    "/v1/config/versions/{n}", config::version)
         .tenant(Method::POST,   "/v1/config/versions/{n}/restore", config::restore)
+        // The platform's screens for a business.
+        .tenant(Method::GET,    "/api/company/{company_id}/configuration", company::configuration::read)
+        .tenant(Method::PATCH,  "/api/company/{company_id}/configuration/variables", company::configuration::set_variables)
+        .answering(Method::GET, "/api/company/{company_id}/readiness", company::configuration::readiness)
+        .tenant(Method::GET,    "/api/company/{company_id}/knowledge-management", company::knowledge::list)
+        .tenant(Method::POST,   "/api/company/{company_id}/knowledge-management", company::knowledge::create)
+        .tenant(Method::GET,    "/api/company/{company_id}/knowledge-management/{id}", company::knowledge::read)
+        .tenant(Method::PUT,    "/api/company/{company_id}/knowledge-management/{id}", company::knowledge::replace)
+        .tenant(Method::DELETE, "/api/company/{company_id}/knowledge-management/{id}", company::knowledge::delete)
+        .tenant(Method::GET,    "/api/company/{company_id}/scenarios", company::scenarios::list)
+        .tenant(Method::GET,    "/api/company/{company_id}/scenarios/{id}", company::scenarios::read)
+        .tenant(Method::PUT,    "/api/company/{company_id}/scenarios/{id}", company::scenarios::replace)
+        .answering(Method::POST, "/api/company/{company_id}/match", company::knowledge::try_out)
 }
 
 /// Routes and the list of them, grown together.
@@ -106,6 +119,18 @@ impl Map {
         Fut: Future<Output = Result<Response, Problem>> + Send + 'static,
     {
         let guarded = async move |call: Authorized<R, In>| handler(call).await;
+        self.add(method, path, Access::Token(R::SCOPE), guarded)
+    }
+
+    /// A tenant's route whose handler uses what the process keeps.
+    fn answering<R, In, F, Fut>(self, method: Method, path: &'static str, handler: F) -> Self
+    where
+        R: Right,
+        In: Input,
+        F: Fn(Answering<R, In>) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = Result<Response, Problem>> + Send + 'static,
+    {
+        let guarded = async move |call: Answering<R, In>| handler(call).await;
         self.add(method, path, Access::Token(R::SCOPE), guarded)
     }
 

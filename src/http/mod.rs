@@ -1,6 +1,7 @@
 //! Bytes in, bytes out. The whole URL map is `url_map` in [`map`]; a handler's signature is its policy.
 
 mod body;
+mod company;
 mod config;
 mod context;
 mod error;
@@ -15,11 +16,14 @@ mod voice;
 
 use std::sync::Arc;
 
+use crate::app::answers::Answers;
 use crate::app::model::Model;
 use crate::app::promises::Promises;
+use crate::app::readiness::Readinesses;
 use crate::auth::webhook::PublicUrl;
 use crate::control::installation::Installation;
 use crate::directory::Directory;
+use crate::meaning::Table;
 use crate::tenant::Router;
 
 pub use map::{Access, RouteRow, app, routes};
@@ -39,4 +43,10 @@ pub struct State {
     pub installation: Arc<Installation>,
     /// Where providers call us.
     pub public_url: Arc<PublicUrl>,
+    /// What tenants answer, prepared.
+    pub answers: Arc<Answers>,
+    /// What tenants lack, for half a minute.
+    pub readinesses: Arc<Readinesses>,
+    /// Vectors for texts of tenants without a model of their own; `None`: not configured.
+    pub word_vectors: Option<Arc<Table>>,
 }

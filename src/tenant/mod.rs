@@ -4,16 +4,20 @@
 //! `query` is visible in this module alone, so no handler can run SQL, and a bare tenant id opens nothing. Every physical
 //! connection has proven, before its first use, whose it is ([`connect`]).
 
+pub mod answers;
 pub mod calls;
 pub mod callers;
 pub mod configurations;
 mod connect;
 pub mod context;
 mod db;
+pub mod knowledge;
 pub mod memories;
 pub mod outbox;
 mod pools;
 mod router;
+pub mod scenarios;
+pub mod variables;
 
 pub use connect::OpenError;
 pub use db::{Intent, Read, TenantConn, TenantDb, TenantError, TenantTx, Write};

@@ -23,6 +23,8 @@ use crate::support::{Account, Answer, Server, World, answer, world};
 
 const CALLER: &str = "+15550001111";
 const MEMORY: &str = "11111111-1111-4111-8111-111111111111";
+const QUESTION: &str = "22222222-2222-4222-8222-222222222222";
+const SCENARIO: &str = "33333333-3333-4333-8333-333333333333";
 const DIALLED: &str = "+18005550111";
 /// What a legacy key of the second tenant signs with.
 const LEGACY_SECRET: &str = "thirty-two bytes or more of the old";
@@ -77,6 +79,30 @@ fn valid(route: &RouteRow, customer: TenantId, account: &Account) -> Valid {
         ("PUT" | "PATCH", "/v1/config") => post(200, false, json!({ "agent_name": "x" })),
         ("GET", "/v1/config/versions/{n}") => get("/v1/config/versions/1", false),
         ("POST", "/v1/config/versions/{n}/restore") => get("/v1/config/versions/1/restore", false),
+        (method, path) if path.starts_with("/api/company/") => of_company(method, path, customer),
+        (method, path) => panic!("{method} {path} has no row here: add a request that succeeds"),
+    }
+}
+
+/// The rows of the routes whose path names the customer.
+fn of_company(method: &str, route: &str, customer: TenantId) -> Valid {
+    let item = if route.contains("/scenarios/") { SCENARIO } else { QUESTION };
+    let path = route.replace("{company_id}", &customer.to_string()).replace("{id}", item);
+    let get = |shows| Valid { path: path.clone(), body: Body::None, status: 200, shows };
+    let with = |status, shows, mut body: Value| {
+        body["customer_id"] = json!(customer);
+        Valid { path: path.clone(), body: Body::Json(body), status, shows }
+    };
+    let question = json!({ "question": "When are you open?", "answer": "x" });
+    match (method, route.trim_start_matches("/api/company/{company_id}/")) {
+        ("GET", "readiness") => get(false),
+        ("GET", _) => get(true),
+        ("PATCH", "configuration/variables") => with(200, true, json!({ "servicecallprice": "150" })),
+        ("POST", "knowledge-management") => with(201, false, question),
+        ("PUT", "knowledge-management/{id}") => with(200, false, question),
+        ("DELETE", "knowledge-management/{id}") => Valid { status: 204, ..get(false) },
+        ("PUT", "scenarios/{id}") => with(200, false, json!({ "name": "x", "phrases": ["x"], "replies": ["x"] })),
+        ("POST", "match") => with(200, true, json!({ "text": "When are you open?" })),
         (method, path) => panic!("{method} {path} has no row here: add a request that succeeds"),
     }
 }
@@ -107,7 +133,15 @@ impl Party {
         let sql = format!(
             "delete from memories; delete from caller_profiles;
              insert into memories (id, user_id, content) values ('{MEMORY}', '{CALLER}', 'the story of {word}');
-             insert into caller_profiles (user_id, name, quick_bio) values ('{CALLER}', '{word}', '{word}')"
+             insert into caller_profiles (user_id, name, quick_bio) values ('{CALLER}', '{word}', '{word}');
+             delete from knowledge;
+             delete from scenarios;
+             delete from variables;
+             insert into knowledge (id, question, answer) values ('{QUESTION}', 'When are you open?', '{word}');
+             insert into scenarios (id, key, name, phrases, replies)
+             values ('{SCENARIO}', 'book', 'Book', '{{book a visit}}', '{{{word}}}');
+             insert into variables (name, value) values ('companyName', '{word}');
+             update knowledge_version set version = gen_random_uuid()"
         );
         self.db.batch_execute(&sql).await.unwrap();
     }
@@ -117,7 +151,11 @@ impl Party {
         let sql = "select coalesce((select string_agg(m::text, '|' order by id) from memories m), '')
                        || coalesce((select string_agg(c::text, '|' order by call_sid) from calls c), '')
                        || coalesce((select string_agg(p::text, '|' order by user_id) from caller_profiles p), '')
-                       || coalesce((select string_agg(f::text, '|' order by version) from configurations f), '')";
+                       || coalesce((select string_agg(f::text, '|' order by version) from configurations f), '')
+                       || coalesce((select string_agg(k::text, '|' order by id) from knowledge k), '')
+                       || coalesce((select string_agg(s::text, '|' order by id) from scenarios s), '')
+                       || coalesce((select string_agg(v::text, '|' order by name) from variables v), '')
+                       || (select version::text from knowledge_version)";
         self.db.query_one(sql, &[]).await.unwrap().get(0)
     }
 }
@@ -291,12 +329,19 @@ fn every_tenant_route_refuses_every_wrong_credential() {
             let credential = good(own.id, &[scope]);
             let row = valid(&route, own.id, &f.account);
             for customer in [other.id, f.suspended, unknown] {
+                if route.path.contains("{company_id}") {
+                    let found = f.send(&route, customer, Some(&credential)).await;
+                    let refusal =
+                        json!({ "error": "Unauthorized", "message": "You do not have access to this company" });
+                    assert_eq!((found.status, found.body), (403, refusal), "{name}, another company's id in the path");
+                }
                 let mark = if row.path.contains('?') { '&' } else { '?' };
                 let path = format!("{}{mark}customer_id={customer}", row.path);
                 let found = answer(f.request(&route, &path, &row.body, Some(&credential))).await;
                 expect(&name, "another customer's id in the query", &found, 403, "other_customer");
                 if let Body::Json(_) = row.body {
-                    let found = f.send(&route, customer, Some(&credential)).await;
+                    let body = valid(&route, customer, &f.account).body;
+                    let found = answer(f.request(&route, &row.path, &body, Some(&credential))).await;
                     expect(&name, "another customer's id in the body", &found, 403, "other_customer");
                 }
             }

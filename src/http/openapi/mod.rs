@@ -21,6 +21,7 @@ const PARTS: &[&str] = &[
     include_str!("context.json"),
     include_str!("profiles.json"),
     include_str!("config.json"),
+    include_str!("companies.json"),
 ];
 
 static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
