@@ -126,6 +126,11 @@ impl Model {
         Ok(Embedded { model: model.to_owned(), vectors })
     }
 
+    /// Whether it is worth the while to put a prompt together. The answer may still be that there is none.
+    pub async fn may_answer(&self, who: &Principal) -> bool {
+        self.allowed(who).await.is_ok_and(|effective| effective.settings.chat_model.is_some())
+    }
+
     async fn allowed(&self, who: &Principal) -> Result<Arc<Effective>, NoModel> {
         let effective = self.directory.model(who.tenant()).await?.ok_or(NoModel::NotConfigured)?;
         if effective.settings.base_url.is_none() {

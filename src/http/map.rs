@@ -59,6 +59,7 @@ fn url_map() -> Map {
         // Twilio.
         .webhook("/call/incoming", voice::incoming)
         .webhook("/api/twilio/voice", voice::incoming)
+        .webhook("/call/turn", voice::turn)
         .webhook("/call/status", voice::status)
         // Services of the platform, with a tenant's token.
         .tenant(Method::POST,   "/memory/store", memories::legacy_store)

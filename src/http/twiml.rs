@@ -1,21 +1,50 @@
 //! TwiML, Twilio's XML.
 
-use std::fmt::Write as _;
-
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 
-use crate::app::voice::Said;
+use crate::app::voice::{Awaits, Spoken};
+use crate::auth::webhook::PublicUrl;
 
-/// Says a sentence.
-pub(super) fn say(said: &Said) -> Response {
-    let mut attributes = String::new();
-    for (name, value) in [("voice", &said.voice), ("language", &said.language)] {
-        if !value.is_empty() {
-            let _ = write!(attributes, " {name}=\"{}\"", escape(value));
+/// How long a caller may say nothing, in seconds, before that is a turn too.
+const SILENCE_S: u8 = 6;
+/// How long a person's telephone rings, in seconds.
+const RINGS_S: u8 = 25;
+
+/// Says a sentence, and then calls a person, listens, or ends the call. What comes of it is sent to us as the next turn.
+pub(super) fn speak(spoken: &Spoken, ours: &PublicUrl) -> Response {
+    let say = say(spoken);
+    let Some((turn, awaits)) = spoken.listens else { return response(&format!("{say}<Hangup/>")) };
+    let action = escape(&format!("{ours}/call/turn?turn={turn}"));
+    response(&match &spoken.dial {
+        Some(person) => {
+            let person = escape(person.as_str());
+            format!(
+                "{say}<Dial action=\"{action}\" method=\"POST\" timeout=\"{RINGS_S}\"><Number>{person}</Number></Dial>"
+            )
         }
+        None => {
+            let language = attribute("language", &spoken.language);
+            // One key is a choice; a number that is left with a message has many, and ends with #.
+            let keys = if awaits == Awaits::Question { " numDigits=\"1\"" } else { "" };
+            format!(
+                "<Gather input=\"speech dtmf\" action=\"{action}\" method=\"POST\" timeout=\"{SILENCE_S}\" \
+                 speechTimeout=\"auto\" actionOnEmptyResult=\"true\"{keys}{language}>{say}</Gather>"
+            )
+        }
+    })
+}
+
+fn say(spoken: &Spoken) -> String {
+    if spoken.text.is_empty() {
+        return String::new();
     }
-    response(&format!("<Say{attributes}>{}</Say>", escape(&said.text)))
+    let attributes = attribute("voice", &spoken.voice) + &attribute("language", &spoken.language);
+    format!("<Say{attributes}>{}</Say>", escape(&spoken.text))
+}
+
+fn attribute(name: &str, value: &str) -> String {
+    if value.is_empty() { String::new() } else { format!(" {name}=\"{}\"", escape(value)) }
 }
 
 /// Does nothing.

@@ -1,20 +1,37 @@
 //! Twilio's webhooks.
 
-use axum::extract::{Request, State as Extract};
+use axum::extract::{Query, Request, State as Extract};
 use axum::http::StatusCode;
 use axum::response::Response;
+use serde::Deserialize;
 
 use super::error::Problem;
 use super::{State, body, twiml};
-use crate::app::voice::{self, Call};
+use crate::app::voice::{self, Call, CallError, Voice};
 use crate::auth::AuthError;
 use crate::auth::webhook::{TwilioForm, Unverified, Verified};
 
 /// A call comes in: answered with the receptionist's greeting.
 pub(super) async fn incoming(Extract(state): Extract<State>, request: Request) -> Result<Response, Problem> {
     let form = verified(&state, request).await?;
-    let said = voice::incoming(&state.directory, &state.router, &Call::read(&form)?).await?;
-    Ok(twiml::say(&said))
+    let spoken = voice::incoming(&state.directory, &state.router, &Call::read(&form)?).await?;
+    Ok(twiml::speak(&spoken, &state.public_url))
+}
+
+#[derive(Deserialize)]
+struct TurnQuery {
+    turn: i32,
+}
+
+/// The caller said something, or nothing: answered. The number of the turn stands in the address, which is signed too.
+pub(super) async fn turn(Extract(state): Extract<State>, request: Request) -> Result<Response, Problem> {
+    let query = Query::<TurnQuery>::try_from_uri(request.uri()).ok().filter(|query| query.turn > 0);
+    let form = verified(&state, request).await?;
+    let Query(query) = query.ok_or(CallError::Field("turn"))?;
+    let with =
+        Voice { directory: &state.directory, router: &state.router, answers: &state.answers, model: &state.model };
+    let spoken = voice::turn(&with, &Call::read(&form)?, query.turn).await?;
+    Ok(twiml::speak(&spoken, &state.public_url))
 }
 
 /// A call went on or ended.

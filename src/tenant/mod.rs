@@ -17,6 +17,7 @@ pub mod outbox;
 mod pools;
 mod router;
 pub mod scenarios;
+pub mod turns;
 pub mod variables;
 
 pub use connect::OpenError;

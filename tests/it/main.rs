@@ -36,4 +36,5 @@ mod states;
 mod tls;
 mod tokens;
 mod twilio_helper;
+mod voice;
 mod work;

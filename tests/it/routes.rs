@@ -58,6 +58,7 @@ fn valid(route: &RouteRow, customer: TenantId, account: &Account) -> Valid {
         shows: false,
     };
     match (route.method.as_str(), route.path) {
+        ("POST", "/call/turn") => Valid { path: "/call/turn?turn=1".into(), ..call() },
         ("GET", "/healthz" | "/readyz" | "/openapi.json" | "/docs") => get(route.path, false),
         ("POST", "/call/incoming" | "/api/twilio/voice" | "/call/status") => call(),
         ("POST", "/memory/store") => post(200, false, json!({ "user_id": CALLER, "content": "x" })),

@@ -1,26 +1,53 @@
-//! A call comes in: whose number is it, and what is said first.
+//! A call: whose number is it, what is said first, and what is said next.
+//!
+//! [`incoming`] greets, [`turn`] answers what the caller says, [`status`] notes how the call goes on and ends. Each finds out anew who
+//! answers the number, and the tenant's own schema has the last word on that.
 
-use std::sync::Arc;
-use std::time::Duration;
+mod answering;
+mod model;
+mod script;
+mod sentences;
+mod turn;
 
-use crate::app::promises::{Item, PromiseError, Promises};
-use crate::auth::Principal;
+use answering::Answering;
+
+use super::answers::Answers;
+use super::model::Model;
+use super::promises::{Item, PromiseError, Promises};
 use crate::auth::webhook::{TwilioForm, Verified};
-use crate::control::numbers::{Assignment, NumberRow};
 use crate::directory::{Directory, DirectoryError};
-use crate::phone::{CallerKey, Number, PhoneNumber};
+use crate::phone::{CallerKey, PhoneNumber};
 use crate::tenant::calls::{self, Opening, Progress};
 use crate::tenant::{Read, Refused, Router, TenantError, Write};
 
-/// What the caller hears.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Said {
+pub use script::Awaits;
+pub use turn::turn;
+
+/// What the caller hears, and what the provider does then.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Spoken {
     /// The sentence.
     pub text: String,
     /// BCP 47; empty for the provider's default.
     pub language: String,
     /// Empty for the provider's default.
     pub voice: String,
+    /// The person to call.
+    pub dial: Option<PhoneNumber>,
+    /// The turn that follows, and what the caller's words will be in it; `None` ends the call.
+    pub listens: Option<(i32, Awaits)>,
+}
+
+/// What the flows of a call work with.
+pub struct Voice<'a> {
+    /// Who answers a number.
+    pub directory: &'a Directory,
+    /// Opens the tenant.
+    pub router: &'a Router,
+    /// What the tenant's receptionist knows.
+    pub answers: &'a Answers,
+    /// What else may answer.
+    pub model: &'a Model,
 }
 
 /// Why a call is not answered.
@@ -48,10 +75,6 @@ impl From<DirectoryError> for CallError {
         Self::Refused(error.into())
     }
 }
-
-/// While a number changes hands nobody answers it; a call waits for so long, in steps.
-const HANDOVER_STEP: Duration = Duration::from_millis(50);
-const HANDOVER_STEPS: u32 = 60;
 
 /// A call whose signature holds and whose fields are there.
 pub struct Call<'a> {
@@ -81,7 +104,7 @@ impl<'a> Call<'a> {
 }
 
 /// Answers an incoming call with the receptionist's greeting.
-pub async fn incoming(directory: &Directory, router: &Router, call: &Call<'_>) -> Result<Said, CallError> {
+pub async fn incoming(directory: &Directory, router: &Router, call: &Call<'_>) -> Result<Spoken, CallError> {
     let mut answering = Answering::default();
     loop {
         let who = answering.next(directory, call).await?;
@@ -146,60 +169,20 @@ pub async fn status(
     }
 }
 
-async fn platforms_sentence(directory: &Directory) -> Result<Said, CallError> {
+/// What callers of a tenant hear that takes no calls, before the call ends.
+async fn platforms_sentence(directory: &Directory) -> Result<Spoken, CallError> {
     let text = directory.suspended_sentence().await?.map_or_else(String::new, |sentence| sentence.as_str().to_owned());
-    Ok(Said { text, language: String::new(), voice: String::new() })
-}
-
-/// Finds who answers a call, again and again while the number is changing hands.
-///
-/// Asking once more means that the tenant's own schema said the number is not its: what we cached is old. That is over
-/// when the provisioner has finished, in milliseconds; we wait a few seconds for it and hold no connection meanwhile.
-#[derive(Default)]
-struct Answering {
-    seen: Option<Arc<NumberRow>>,
-    steps: u32,
-}
-
-impl Answering {
-    /// Whether control says now what we had cached. A suspended tenant's schema cannot be asked, so control has to be.
-    async fn is_confirmed(&mut self, directory: &Directory) -> Result<bool, CallError> {
-        let Some(seen) = self.seen.take() else { return Ok(false) };
-        let now = directory.number_after(&seen).await?;
-        Ok(now.is_some_and(|now| now.assignment == seen.assignment))
-    }
-
-    async fn next(&mut self, directory: &Directory, call: &Call<'_>) -> Result<Principal, CallError> {
-        while self.steps < HANDOVER_STEPS {
-            let row = match self.seen.take() {
-                None => directory.number(&Number::Phone(call.dialled.clone())).await?,
-                Some(seen) => {
-                    // The first time the cache alone may be old; after that it is a matter of time.
-                    if self.steps > 1 {
-                        tokio::time::sleep(HANDOVER_STEP).await;
-                    }
-                    directory.number_after(&seen).await?
-                }
-            };
-            self.steps += 1;
-            // An account that does not own the number cannot tell a moving one from an unknown one.
-            let row = row.filter(|row| row.account == *call.form.account()).ok_or(CallError::NoSuchNumber)?;
-            self.seen = Some(Arc::clone(&row));
-            match row.assignment {
-                Assignment::Active(_) => return Principal::from_call(call.form, &row).ok_or(CallError::NoSuchNumber),
-                Assignment::Moving { to: Some(_), .. } => {}
-                Assignment::Moving { to: None, .. } | Assignment::Released => return Err(CallError::NoSuchNumber),
-            }
-        }
-        Err(CallError::NoSuchNumber)
-    }
+    Ok(Spoken { text, ..Spoken::default() })
 }
 
 /// By what is in force; the platform's sentence for a receptionist that is switched off and says nothing of its own.
-async fn greeting(directory: &Directory, opening: Opening) -> Result<Said, CallError> {
-    let Opening { configuration, caller_name, now } = opening;
-    let Some(text) = configuration.first_words(caller_name.as_deref(), now) else {
-        return platforms_sentence(directory).await;
-    };
-    Ok(Said { text, language: configuration.language, voice: configuration.voice })
+async fn greeting(directory: &Directory, opening: Opening) -> Result<Spoken, CallError> {
+    let Some(text) = first_words(&opening) else { return platforms_sentence(directory).await };
+    let Opening { configuration, .. } = opening;
+    let listens = (!configuration.disabled).then_some((1, Awaits::Question));
+    Ok(Spoken { text, language: configuration.language, voice: configuration.voice, dial: None, listens })
+}
+
+fn first_words(opening: &Opening) -> Option<String> {
+    opening.configuration.first_words(opening.caller_name.as_deref(), opening.now)
 }

@@ -1,0 +1,169 @@
+//! The turns of a call. Each statement first asks the number mirror, as those of [`calls`](super::calls) do.
+
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use super::{Intent, TenantConn, TenantError, Write};
+use crate::phone::{CallerKey, PhoneNumber};
+
+/// Where a conversation stands, as stored.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Stored {
+    /// What was said back.
+    pub reply: String,
+    /// `listen`, `dial` or `hang_up`.
+    pub next: String,
+    /// `question`, `message` or `time`.
+    pub awaits: String,
+    /// Silences in a row.
+    pub silences: i16,
+}
+
+/// What a turn starts from.
+#[derive(Debug)]
+pub struct Situation {
+    /// This turn, if it was taken before: the provider asks again.
+    pub taken: Option<Stored>,
+    /// The turn before; none before the first.
+    pub before: Option<Stored>,
+}
+
+/// Reads where a call stands before a turn; `None` when the dialled number is not this tenant's.
+pub async fn situation<I: Intent>(
+    conn: TenantConn<'_, I>,
+    number: &PhoneNumber,
+    call_sid: &str,
+    turn: i32,
+) -> Result<Option<Situation>, TenantError> {
+    let sql = "select t.reply, t.next, t.awaits, t.silences, b.reply, b.next, b.awaits, b.silences
+               from numbers n
+               left join call_turns t on t.call_sid = $2 and t.turn = $3
+               left join lateral (select * from call_turns where call_sid = $2 and turn < $3
+                                  order by turn desc limit 1) b on true
+               where n.kind = 'phone' and n.value = $1";
+    let row = conn.query_opt(sql, &[&number.as_str(), &call_sid, &turn]).await?;
+    let read = |row: Row| Ok(Situation { taken: Stored::read(&row, 0)?, before: Stored::read(&row, 4)? });
+    row.map(read).transpose()
+}
+
+impl Stored {
+    fn read(row: &Row, first: usize) -> Result<Option<Self>, TenantError> {
+        let Some(reply) = row.try_get(first)? else { return Ok(None) };
+        Ok(Some(Self {
+            reply,
+            next: row.try_get(first + 1)?,
+            awaits: row.try_get(first + 2)?,
+            silences: row.try_get(first + 3)?,
+        }))
+    }
+}
+
+/// A turn to be stored.
+#[derive(Debug)]
+pub struct NewTurn<'a> {
+    /// Counts from 1.
+    pub turn: i32,
+    /// `nothing`, `said`, `pressed` or `dialled`.
+    pub heard_kind: &'a str,
+    /// The caller's words or keys.
+    pub heard: &'a str,
+    /// What is said back, and where that leaves the conversation.
+    pub stored: &'a Stored,
+    /// Where the answer came from.
+    pub source: &'a str,
+    /// Which answer, if it has an id.
+    pub source_id: Option<Uuid>,
+    /// How sure it was.
+    pub score: Option<f64>,
+    /// What the caller leaves: `message` or `appointment`, and the words.
+    pub left: Option<(&'a str, &'a str)>,
+}
+
+/// The call that a turn belongs to.
+#[derive(Debug, Clone, Copy)]
+pub struct OfCall<'a> {
+    /// The dialled number.
+    pub number: &'a PhoneNumber,
+    /// The provider's id.
+    pub sid: &'a str,
+    /// Who calls, if that is known.
+    pub caller: Option<&'a CallerKey>,
+    /// The provider's word.
+    pub status: &'a str,
+}
+
+/// How storing a turn went.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Saved {
+    /// It is stored.
+    Stored,
+    /// It was stored meanwhile, by another request for the same turn: that one's reply counts.
+    Taken,
+    /// The dialled number is not this tenant's.
+    NotOurs,
+}
+
+/// Stores a turn and what was left with it, once. A call whose beginning left no trace begins with its first turn.
+pub async fn save(conn: TenantConn<'_, Write>, call: &OfCall<'_>, new: &NewTurn<'_>) -> Result<Saved, TenantError> {
+    let sql = "with mirror as (select from numbers where kind = 'phone' and value = $1),
+                    begun as (insert into calls (call_sid, user_id, number, status) select $2, $3, $1, $4 from mirror
+                              on conflict (call_sid) do nothing),
+                    taken as (insert into call_turns (call_sid, turn, heard_kind, heard, reply, next, awaits, silences, source, source_id, score)
+                              select $2, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14 from mirror
+                              on conflict (call_sid, turn) do nothing returning turn),
+                    kept as (insert into messages (call_sid, turn, user_id, kind, content)
+                             select $2, turn, $3, $15::text, $16::text from taken where $15::text is not null)
+               select exists (select from mirror), exists (select from taken)";
+    let caller = call.caller.map(ToString::to_string);
+    let (kind, content) = new.left.unzip();
+    let s = new.stored;
+    let row = conn
+        .query_one(
+            sql,
+            &[
+                &call.number.as_str(),
+                &call.sid,
+                &caller,
+                &call.status,
+                &new.turn,
+                &new.heard_kind,
+                &new.heard,
+                &s.reply,
+                &s.next,
+                &s.awaits,
+                &s.silences,
+                &new.source,
+                &new.source_id,
+                &new.score,
+                &kind,
+                &content,
+            ],
+        )
+        .await?;
+    Ok(match (row.try_get(0)?, row.try_get(1)?) {
+        (false, _) => Saved::NotOurs,
+        (true, true) => Saved::Stored,
+        (true, false) => Saved::Taken,
+    })
+}
+
+/// One exchange of a call.
+#[derive(Debug)]
+pub struct Exchange {
+    /// What the caller said; empty for a silence.
+    pub heard: String,
+    /// What was said back.
+    pub reply: String,
+}
+
+/// What was said in a call so far, the last `most` exchanges in order.
+pub async fn exchanges<I: Intent>(
+    conn: TenantConn<'_, I>,
+    call_sid: &str,
+    most: i64,
+) -> Result<Vec<Exchange>, TenantError> {
+    let sql = "select heard, reply from (select turn, heard, reply from call_turns where call_sid = $1
+                                         order by turn desc limit $2) last order by turn";
+    let rows = conn.query(sql, &[&call_sid, &most]).await?;
+    rows.iter().map(|row| Ok(Exchange { heard: row.try_get(0)?, reply: row.try_get(1)? })).collect()
+}

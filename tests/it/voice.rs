@@ -1,0 +1,282 @@
+//! Conversations on the telephone: real servers, signed requests, and what the provider is told to do next.
+//!
+//! Red when, in `tenant/turns.rs`, the statement of `save` leaves out `mirror` or `on conflict … do nothing`; when `app/voice/turn.rs` does
+//! not look for a turn that was taken.
+
+use serde_json::{Value, json};
+use strowger::auth::Scope;
+use strowger::control::clusters::Isolation;
+use strowger::id::TenantId;
+use tokio_postgres::Client;
+
+use crate::support::model_stub::{Failing, ModelStub};
+use crate::support::{Account, Server, Service, World, answer, world};
+
+const CALLER: &str = "+15550001111";
+const DIALLED: &str = "+18005550100";
+const PERSON: &str = "+15550009999";
+
+/// A tenant with a number, and a caller on the line.
+struct Line {
+    tenant: TenantId,
+    account: Account,
+    db: Client,
+    call: Vec<(String, String)>,
+}
+
+/// What the provider is told: TwiML, taken apart as far as tests need it.
+#[derive(Debug, PartialEq)]
+struct Told {
+    said: String,
+    /// The path of the turn that follows.
+    then: Option<String>,
+    dials: Option<String>,
+    hangs_up: bool,
+}
+
+impl Told {
+    fn read(xml: &str) -> Self {
+        let between = |from: &str, to: &str| {
+            let rest = &xml[xml.find(from)? + from.len()..];
+            Some(rest[..rest.find(to)?].to_owned())
+        };
+        let said = between("<Say", "</Say>").and_then(|say| Some(say.split_once('>')?.1.to_owned()));
+        let action = between("action=\"", "\"");
+        Self {
+            said: said.unwrap_or_default().replace("&apos;", "'"),
+            then: action.map(|url| url[url.find("/call/").unwrap()..].to_owned()),
+            dials: between("<Number>", "</Number>"),
+            hangs_up: xml.contains("<Hangup/>"),
+        }
+    }
+}
+
+impl Line {
+    async fn open(w: &World) -> Self {
+        let tenant = w.tenant("One", Isolation::Schema).await.id;
+        let account = w.account(1, None).await;
+        w.assign(DIALLED, tenant, &account).await;
+        let call = account.call(CALLER, DIALLED);
+        Self { tenant, db: w.as_tenant(tenant).await, account, call }
+    }
+
+    async fn teach(&self, w: &World, server: &Server, question: &str, said: &str) {
+        let service = Service { server, token: w.token(self.tenant, &[Scope::WriteKnowledge]).await };
+        let body = json!({ "question": question, "answer": said });
+        let made = service.post(&format!("/api/company/{}/knowledge-management", self.tenant), &body).await;
+        assert_eq!(made.status, 201, "{made:?}");
+    }
+
+    async fn scenario(&self, phrase: &str, reply: &str, hook: &str) {
+        let sql = "with renewed as (update knowledge_version set version = gen_random_uuid())
+                   insert into scenarios (key, name, phrases, replies, hook, origin)
+                   values ($1, $1, array[$2::text], array[$3::text], $4, 'custom')";
+        self.db.execute(sql, &[&hook.replace('_', "-"), &phrase, &reply, &hook]).await.unwrap();
+    }
+
+    async fn send(&self, server: &Server, path: &str, more: &[(&str, &str)]) -> Told {
+        let mut fields = self.call.clone();
+        fields.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        let found = answer(self.account.signed(server, path, &fields)).await;
+        assert_eq!(found.status, 200, "{path}: {found:?}");
+        Told::read(found.body.as_str().unwrap())
+    }
+
+    async fn greeted(&self, server: &Server) -> Told {
+        self.send(server, "/call/incoming", &[]).await
+    }
+
+    async fn say(&self, server: &Server, turn: &Told, said: &str) -> Told {
+        self.send(server, turn.then.as_deref().unwrap(), &[("SpeechResult", said), ("Confidence", "0.9")]).await
+    }
+
+    /// Whom the tenant's callers reach when they ask for a person.
+    async fn has_a_person(&self) {
+        let sql = "insert into configurations (version, content, created_by)
+                   select version + 1, content || jsonb_build_object('escalation_number', $1::text), 'test'
+                   from configurations order by version desc limit 1";
+        self.db.execute(sql, &[&PERSON]).await.unwrap();
+    }
+
+    async fn count(&self, of: &str) -> i64 {
+        self.db.query_one(&format!("select count(*) from {of}"), &[]).await.unwrap().get(0)
+    }
+}
+
+#[test]
+fn a_caller_is_answered_turn_by_turn_by_whichever_server_is_asked() {
+    world(async |w| {
+        let (server, other) = (w.server(), w.server());
+        let line = Line::open(&w).await;
+        line.teach(&w, &server, "When are you open?", "From eight to six.").await;
+        line.scenario("I need to schedule an appointment", "I can help with that.", "offer_scheduling").await;
+        line.scenario("goodbye", "Thank you, goodbye.", "hang_up").await;
+
+        let greeting = line.greeted(&server).await;
+        assert_eq!(greeting.then.as_deref(), Some("/call/turn?turn=1"));
+        let first = line.say(&other, &greeting, "um, when are you open?").await;
+        assert_eq!((first.said.as_str(), first.then.as_deref()), ("From eight to six.", Some("/call/turn?turn=2")));
+        let again = line.say(&server, &first, "Pardon?").await;
+        assert_eq!(again.said, "From eight to six.");
+        let offer = line.say(&other, &again, "I need to schedule an appointment").await;
+        assert_eq!(offer.said, "I can help with that. Which day and time would suit you?");
+        let noted = line.say(&server, &offer, "Tuesday at ten").await;
+        assert!(noted.said.starts_with("Thank you, I have noted that"), "{noted:?}");
+        let end = line.say(&other, &noted, "goodbye").await;
+        assert_eq!((end.said.as_str(), end.hangs_up, end.then), ("Thank you, goodbye.", true, None));
+
+        let left = line.db.query_one("select kind, content, user_id, turn from messages", &[]).await.unwrap();
+        let left: (String, String, String, i32) = (left.get(0), left.get(1), left.get(2), left.get(3));
+        assert_eq!(left, ("appointment".into(), "Tuesday at ten".into(), CALLER.into(), 4));
+        let rows = line.db.query("select source from call_turns order by turn", &[]).await.unwrap();
+        let sources: Vec<&str> = rows.iter().map(|row| row.get(0)).collect();
+        assert_eq!(sources, ["knowledge", "script", "scenario", "script", "scenario"]);
+    });
+}
+
+#[test]
+fn a_turn_that_is_sent_twice_is_answered_with_the_same_and_kept_once() {
+    world(async |w| {
+        let (server, other) = (w.server(), w.server());
+        let line = Line::open(&w).await;
+        line.scenario("take a message", "Gladly.", "take_message").await;
+        let greeting = line.greeted(&server).await;
+        assert_eq!(line.greeted(&other).await, greeting, "a call that is announced twice is greeted the same");
+        let asked = line.say(&server, &greeting, "take a message").await;
+        assert_eq!(asked.said, "Gladly. What may I pass on?");
+
+        let both = tokio::join!(line.say(&server, &asked, "It is Grace"), line.say(&other, &asked, "It is Grace"));
+        assert_eq!(both.0, both.1);
+        // The provider heard otherwise the second time: what was stored counts.
+        assert_eq!(line.say(&other, &asked, "It is Graze").await, both.0);
+        assert_eq!(
+            (line.count("messages").await, line.count("call_turns").await, line.count("calls").await),
+            (1, 2, 1)
+        );
+    });
+}
+
+#[test]
+fn silence_is_asked_about_and_then_ends_the_call() {
+    world(async |w| {
+        let server = w.server();
+        let line = Line::open(&w).await;
+        let mut told = line.greeted(&server).await;
+        for expected in ["Are you still there?", "Are you still there?", "Thank you for calling."] {
+            told = line.send(&server, told.then.as_deref().unwrap(), &[]).await;
+            assert!(told.said.starts_with(expected), "{told:?}");
+        }
+        assert!(told.hangs_up && told.then.is_none());
+    });
+}
+
+#[test]
+fn what_nobody_knows_leads_to_a_person_or_to_a_message() {
+    world(async |w| {
+        let server = w.server();
+        let mut line = Line::open(&w).await;
+        let greeting = line.greeted(&server).await;
+        let asked = line.say(&server, &greeting, "Do you sell submarines?").await;
+        assert_eq!(asked.said, "I'll connect you with someone who can help. What may I pass on?");
+
+        line.has_a_person().await;
+        line.call = line.account.call(CALLER, DIALLED);
+        let greeting = line.greeted(&server).await;
+        let dialled = line.say(&server, &greeting, "Do you sell submarines?").await;
+        assert_eq!((dialled.dials.as_deref(), dialled.then.as_deref()), (Some(PERSON), Some("/call/turn?turn=2")));
+        let sorry = line.send(&server, "/call/turn?turn=2", &[("DialCallStatus", "no-answer")]).await;
+        assert!(sorry.said.starts_with("I am sorry, nobody is free"), "{sorry:?}");
+        assert!(line.say(&server, &sorry, "Call me back").await.said.starts_with("Thank you, I will pass that on."));
+        let key = line.send(&server, "/call/turn?turn=4", &[("Digits", "0")]).await;
+        assert_eq!(key.dials.as_deref(), Some(PERSON));
+        let end = line.send(&server, "/call/turn?turn=5", &[("DialCallStatus", "completed")]).await;
+        assert!(end.hangs_up && end.said.is_empty(), "{end:?}");
+    });
+}
+
+#[test]
+fn a_model_answers_where_it_may_and_never_shows_its_failures() {
+    world(async |w| {
+        let (server, stub) = (w.server(), ModelStub::start().await);
+        let line = Line::open(&w).await;
+        let remembered = format!(
+            "insert into memories (user_id, content) values ('{CALLER}', 'Owns a yellow submarine'), ('+15550002222', 'canary')"
+        );
+        line.db.batch_execute(&remembered).await.unwrap();
+        let id = line.tenant.to_string();
+        let set =
+            ["model", "set", "--tenant", &id, "--base-url", &stub.base_url, "--chat-model", "m", "--allow", "yes"];
+        w.ctl(&[&set[..], &["--tokens-per-day", "100000"]].concat()).json();
+        w.ctl_with(&["secret", "set", "--tenant", &id, "model.api_key"], "sk-test").json();
+        w.with.settle().await.unwrap();
+
+        stub.say("We do **not** sell them.\nSorry.");
+        let greeting = line.greeted(&server).await;
+        let told = line.say(&server, &greeting, "Do you sell submarines?").await;
+        assert_eq!(told.said, "We do not sell them. Sorry.");
+        let asked = stub.asked();
+        let prompt = asked.last().unwrap().body.to_string();
+        assert!(prompt.contains("yellow submarine") && prompt.contains("Do you sell submarines?"), "{prompt}");
+        assert!(!prompt.contains("canary"), "only what is this caller's: {prompt}");
+
+        stub.fail(&[Failing::Status(400)]);
+        let told = line.say(&server, &told, "And boats?").await;
+        assert!(told.said.starts_with("I'll connect you with someone who can help"), "{told:?}");
+    });
+}
+
+#[test]
+fn a_tenant_that_is_suspended_or_read_only_meanwhile_says_so_or_leaves_no_trace() {
+    world(async |w| {
+        let server = w.server();
+        let line = Line::open(&w).await;
+        line.teach(&w, &server, "When are you open?", "From eight to six.").await;
+        let greeting = line.greeted(&server).await;
+        let id = line.tenant.to_string();
+        w.ctl(&["tenant", "read-only", &id]).json();
+        let told = line.say(&server, &greeting, "When are you open?").await;
+        assert_eq!((told.said.as_str(), line.count("call_turns").await), ("From eight to six.", 0));
+        w.ctl(&["tenant", "suspend", &id]).json();
+        let told = line.say(&server, &told, "When are you open?").await;
+        assert!(told.said.starts_with("We are sorry, this number cannot take calls"), "{told:?}");
+        assert!(told.hangs_up && told.then.is_none());
+    });
+}
+
+/// The new owner of a number hears nothing of a call that began with the former one, but goes on with it.
+#[test]
+fn a_number_that_changes_hands_during_a_call_takes_the_call_along_without_its_past() {
+    world(async |w| {
+        let server = w.server();
+        let line = Line::open(&w).await;
+        line.scenario("take a message", "Gladly.", "take_message").await;
+        let greeting = line.greeted(&server).await;
+        let asked = line.say(&server, &greeting, "take a message").await;
+        let next = w.tenant("Two", Isolation::Schema).await.id;
+        w.assign(DIALLED, next, &line.account).await;
+        let told = line.say(&server, &asked, "for the former owner only").await;
+        assert!(told.said.starts_with("I'll connect you"), "the words are a question to the new owner: {told:?}");
+        assert_eq!(line.count("messages").await, 0);
+        let turns: Vec<_> = w.as_tenant(next).await.query("select turn from call_turns", &[]).await.unwrap();
+        assert_eq!(turns.iter().map(|row| row.get::<_, i32>(0)).collect::<Vec<_>>(), [2]);
+    });
+}
+
+#[test]
+fn malformed_turns_are_refused() {
+    world(async |w| {
+        let server = w.server();
+        let line = Line::open(&w).await;
+        for path in ["/call/turn", "/call/turn?turn=0", "/call/turn?turn=x", "/call/turn?turn=99999999999"] {
+            let found = answer(line.account.signed(&server, path, &line.call)).await;
+            assert_eq!((found.status, &found.body["code"]), (400, &Value::from("bad_webhook")), "{path}");
+        }
+        let long = "word ".repeat(20_000);
+        let told = line.send(&server, "/call/turn?turn=1", &[("SpeechResult", &long)]).await;
+        assert!(told.then.is_some(), "{told:?}");
+        let kept: i32 = line.db.query_one("select length(heard) from call_turns", &[]).await.unwrap().get(0);
+        assert!(kept <= 2000);
+        let odd = line.send(&server, "/call/turn?turn=2", &[("SpeechResult", "a\u{0}b<Hangup/>")]).await;
+        assert!(!odd.hangs_up, "{odd:?}");
+    });
+}
