@@ -194,7 +194,7 @@ fn nobody_is_asked_without_settings_leave_or_budget() {
     });
 }
 
-/// Turns red when `reserve` in control/usage.rs reads and writes in two statements.
+/// Turns red when `reserve` in control/usage.rs loses the condition after `on conflict`.
 #[test]
 fn concurrent_calls_never_spend_more_than_the_day_has() {
     world(async |w| {
@@ -234,7 +234,6 @@ impl std::io::Write for Log {
     }
 }
 
-/// Turns red when `ModelError` keeps what the provider said, or the key is not marked sensitive.
 #[test]
 fn a_providers_words_a_callers_words_and_the_key_are_in_no_error_and_no_log() {
     world(async |w| {
