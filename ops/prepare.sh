@@ -68,3 +68,11 @@ need_python_tools() {
     "$STROWGER_TEST_PYTHON" -m pip install --quiet twilio 'schemathesis>=4,<5' ||
         { echo "pip could not install twilio and schemathesis, which the tests need: see above" >&2; exit 1; }
 }
+
+# The static word vectors that the tests of search by meaning load. Needs the Python of need_python_tools.
+need_word_vectors() {
+    STROWGER_TEST_WORD_VECTORS=$PWD/target/word-vectors
+    export STROWGER_TEST_WORD_VECTORS
+    PYTHON=$STROWGER_TEST_PYTHON ops/word-vectors.sh "$STROWGER_TEST_WORD_VECTORS" ||
+        { echo "the word vectors could not be fetched from PyPI: see above" >&2; exit 1; }
+}

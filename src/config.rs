@@ -11,6 +11,7 @@ use serde::Deserialize;
 use crate::auth::webhook::PublicUrl;
 use crate::budget::LOGIN_CONNECTION_LIMIT;
 use crate::directory::Staleness;
+use crate::meaning::Table;
 use crate::schema;
 use crate::tenant::Limits;
 use crate::vault::MasterRing;
@@ -63,6 +64,10 @@ struct Options {
     /// after migrations that only added things [default: the build's own newest]
     #[arg(long, env = "STROWGER_SCHEMA_MAX")]
     schema_max: Option<i32>,
+    /// The folder of a static word-vector model, for search by meaning where a tenant has no model of its own: see
+    /// ops/word-vectors.sh [default: none, search by words alone]
+    #[arg(long, env = "STROWGER_WORD_VECTORS")]
+    word_vectors: Option<PathBuf>,
 }
 
 /// Everything the server runs with.
@@ -85,6 +90,8 @@ pub struct Config {
     pub staleness: Staleness,
     /// The newest schema version to serve.
     pub schema_max: i32,
+    /// Vectors for texts of tenants without a model of their own.
+    pub word_vectors: Option<Table>,
 }
 
 impl Args {
@@ -132,6 +139,12 @@ impl Args {
             limits,
             staleness,
             schema_max: given.schema_max.or(file.schema_max).unwrap_or(schema::MAX),
+            word_vectors: given
+                .word_vectors
+                .or(file.word_vectors)
+                .map(|folder| Table::load(&folder))
+                .transpose()
+                .context("--word-vectors")?,
         })
     }
 }

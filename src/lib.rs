@@ -11,6 +11,7 @@ pub mod phone;
 pub mod shape;
 pub mod profile;
 pub mod persona;
+pub mod meaning;
 pub mod clock;
 pub mod telemetry;
 pub mod schema;

@@ -89,6 +89,7 @@ impl Server {
             model: Arc::new(model),
             installation: Arc::new(installation),
             public_url: Arc::new(public_url),
+            word_vectors: config.word_vectors.map(Arc::new),
         });
         Ok(Self { listener, app, router, control, background, working, stop_work })
     }

@@ -20,6 +20,7 @@ use crate::app::promises::Promises;
 use crate::auth::webhook::PublicUrl;
 use crate::control::installation::Installation;
 use crate::directory::Directory;
+use crate::meaning::Table;
 use crate::tenant::Router;
 
 pub use map::{Access, RouteRow, app, routes};
@@ -39,4 +40,6 @@ pub struct State {
     pub installation: Arc<Installation>,
     /// Where providers call us.
     pub public_url: Arc<PublicUrl>,
+    /// Vectors for texts of tenants without a model of their own; `None`: not configured.
+    pub word_vectors: Option<Arc<Table>>,
 }

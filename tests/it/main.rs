@@ -23,6 +23,7 @@ mod isolation;
 mod jobs;
 mod library;
 mod malformed;
+mod meaning;
 mod memories;
 mod profiles;
 mod model;

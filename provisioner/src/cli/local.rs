@@ -11,7 +11,7 @@ use strowger::control::{Actor, Control};
 use super::args::{self, Cli};
 use super::commands::{listen, show};
 use super::output::say;
-use super::running::Server;
+use super::running::{Server, Serving};
 use crate::bootstrap::Superuser;
 use crate::embedded::{Durability, Embedded};
 use crate::error::{Error, Result};
@@ -26,18 +26,11 @@ struct Running {
 }
 
 impl Running {
-    async fn start(
-        data: &Path,
-        embedded: &Embedded,
-        actor: Actor,
-        port: u16,
-        public_url: Option<&str>,
-        log: Option<&Path>,
-    ) -> Result<Self> {
+    async fn start(data: &Path, embedded: &Embedded, actor: Actor, serving: &Serving<'_>) -> Result<Self> {
         let with = Arc::new(embedded.provisioner(actor, &say).await?);
         embedded.announce()?;
         let listening = Control::lazy(&Settings::from_data(data)?.control_url, "strowgerctl worker", 1)?;
-        let server = Server::start(data, port, public_url, log).await?;
+        let server = Server::start(data, serving).await?;
         let worker = tokio::spawn(worker::run(Arc::clone(&with), listening));
         Ok(Self { with, server, worker })
     }
@@ -53,9 +46,14 @@ pub(super) async fn up(data: &Path, args: &args::Up) -> Result<()> {
     strowger::telemetry::init();
     let mut stop = listen()?;
     let embedded = start(data, args.fresh).await?;
+    let serving = Serving {
+        port: args.port,
+        public_url: args.public_url.as_deref(),
+        word_vectors: args.word_vectors.as_deref(),
+        log: None,
+    };
     let done = async {
-        let starting =
-            Running::start(data, &embedded, Actor::worker("up"), args.port, args.public_url.as_deref(), None);
+        let starting = Running::start(data, &embedded, Actor::worker("up"), &serving);
         let mut running = stop.or(starting).await.unwrap_or(Err(Error::Interrupted))?;
         show(args::Output::Text, &format!("listening on {}", running.server.base_url).into())?;
         if let Some(error) = stop.or(running.server.ended()).await {
@@ -74,8 +72,9 @@ pub(super) async fn demo(data: &Path, args: &args::Demo, cli: &Cli) -> Result<()
     let mut stop = listen()?;
     let embedded = start(data, args.fresh).await?;
     let log = data.join("strowger.log");
+    let serving = Serving { port: args.port, public_url: None, word_vectors: None, log: Some(&log) };
     let done = async {
-        let starting = Running::start(data, &embedded, Actor::operator("demo"), args.port, None, Some(&log));
+        let starting = Running::start(data, &embedded, Actor::operator("demo"), &serving);
         let running = stop.or(starting).await.unwrap_or(Err(Error::Interrupted))?;
         let report = stop.or(demo::run(&running.with, &running.server.base_url, &say)).await;
         let shown = match report.unwrap_or(Err(Error::Interrupted)) {

@@ -9,6 +9,18 @@ use tokio::process::{Child, ChildStdin, Command};
 
 use crate::error::{Error, Result};
 
+/// How it is to serve.
+pub(super) struct Serving<'a> {
+    /// 0: a free one.
+    pub(super) port: u16,
+    /// `None`: where it listens.
+    pub(super) public_url: Option<&'a str>,
+    /// The folder of a word-vector model.
+    pub(super) word_vectors: Option<&'a Path>,
+    /// Where its log goes; `None`: where ours goes.
+    pub(super) log: Option<&'a Path>,
+}
+
 /// A running `strowger`. It stops when this is dropped, or when we die.
 pub(super) struct Server {
     child: Child,
@@ -20,12 +32,19 @@ pub(super) struct Server {
 
 impl Server {
     /// Starts it and waits until it answers.
-    pub(super) async fn start(data: &Path, port: u16, public_url: Option<&str>, log: Option<&Path>) -> Result<Self> {
+    pub(super) async fn start(data: &Path, serving: &Serving<'_>) -> Result<Self> {
         let mut command = Command::new(binary()?);
-        command.arg("--config").arg(data.join("strowger.toml")).arg("--listen").arg(format!("127.0.0.1:{port}"));
+        command
+            .arg("--config")
+            .arg(data.join("strowger.toml"))
+            .arg("--listen")
+            .arg(format!("127.0.0.1:{}", serving.port));
         command.arg("--stop-with-parent").process_group(0);
-        if let Some(url) = public_url {
+        if let Some(url) = serving.public_url {
             command.args(["--public-url", url]);
+        }
+        if let Some(folder) = serving.word_vectors {
+            command.arg("--word-vectors").arg(folder);
         }
         // It gets its own login and ring from its own file: what our shell says of another installation is not for it.
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("STROWGER")) {
@@ -33,7 +52,7 @@ impl Server {
                 command.env_remove(name);
             }
         }
-        if let Some(path) = log {
+        if let Some(path) = serving.log {
             let file = std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(path);
             command.stderr(file.map_err(Error::io(format!("open {}", path.display())))?);
         }
@@ -47,7 +66,7 @@ impl Server {
         match line.trim().strip_prefix("listening on ") {
             Some(url) => Ok(Self { child, stdin, base_url: url.to_owned() }),
             None => {
-                let where_to_look = log.map_or_else(|| "above".to_owned(), |path| path.display().to_string());
+                let where_to_look = serving.log.map_or_else(|| "above".to_owned(), |path| path.display().to_string());
                 Err(Error::Unavailable(format!("the server did not start; its log says why: {where_to_look}")))
             }
         }

@@ -187,6 +187,9 @@ pub(super) struct Up {
     /// Where providers reach the server; their signatures cover it [default: where it listens]
     #[arg(long)]
     pub(super) public_url: Option<String>,
+    /// The folder of a static word-vector model, for search by meaning: see ops/word-vectors.sh [default: none]
+    #[arg(long)]
+    pub(super) word_vectors: Option<PathBuf>,
     /// Delete the data folder first
     #[arg(long)]
     pub(super) fresh: bool,
