@@ -4,4 +4,6 @@ pub mod configuration;
 pub mod model;
 pub mod processing;
 pub mod promises;
+pub mod remembering;
+mod summarising;
 pub mod voice;

@@ -17,7 +17,7 @@ use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetReques
 
 use super::error::Problem;
 use super::extract::{Authorized, Input, Right};
-use super::{State, config, context, health, memories, openapi, profiles, voice};
+use super::{State, callers, calls, config, context, health, memories, openapi, profiles, voice};
 use crate::auth::Scope;
 
 /// The largest body that is read.
@@ -80,6 +80,12 @@ fn url_map() -> Map {
         .tenant(Method::GET,    "/v1/config/versions", config::versions)
         .tenant(Method::GET,    "/v1/config/versions/{n}", config::version)
         .tenant(Method::POST,   "/v1/config/versions/{n}/restore", config::restore)
+        .tenant(Method::POST,   "/v2/process-call", calls::process)
+        .tenant(Method::GET,    "/v2/summaries/{user_id}", calls::summaries)
+        .tenant(Method::GET,    "/v2/personality/{user_id}", calls::personality)
+        .tenant(Method::GET,    "/v1/callers", callers::list)
+        .tenant(Method::GET,    "/v1/callers/{user_id}/export", callers::export)
+        .tenant(Method::DELETE, "/v1/callers/{user_id}", callers::erase)
 }
 
 /// Routes and the list of them, grown together.

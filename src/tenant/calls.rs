@@ -109,8 +109,8 @@ pub async fn ended(conn: TenantConn<'_, Write>, call_sid: &str) -> Result<Option
 
 /// Notes what a call was about, unless that is noted already.
 pub async fn summarise(conn: TenantConn<'_, Write>, call_sid: &str, summary: &str) -> Result<(), TenantError> {
-    let sql = "insert into call_summaries (user_id, call_sid, summary)
-               select user_id, call_sid, $2 from calls where call_sid = $1 and user_id is not null
+    let sql = "insert into call_summaries (user_id, call_sid, summary, source)
+               select user_id, call_sid, $2, 'record' from calls where call_sid = $1 and user_id is not null
                on conflict (call_sid) do nothing";
     conn.execute(sql, &[&call_sid, &summary]).await?;
     Ok(())

@@ -12,8 +12,12 @@ pub mod context;
 mod db;
 pub mod memories;
 pub mod outbox;
+pub mod page;
+pub mod persons;
 mod pools;
 mod router;
+pub mod summaries;
+pub mod vectors;
 
 pub use connect::OpenError;
 pub use db::{Intent, Read, TenantConn, TenantDb, TenantError, TenantTx, Write};

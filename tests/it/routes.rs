@@ -67,6 +67,16 @@ fn valid(route: &RouteRow, customer: TenantId, account: &Account) -> Valid {
         ("GET", "/v1/memories/{id}") => get(&format!("/v1/memories/{MEMORY}"), true),
         ("DELETE", "/v1/memories/{id}") => Valid { status: 204, ..get(&format!("/v1/memories/{MEMORY}"), false) },
         ("GET", "/v2/context/enriched") => get("/v2/context/enriched?user_id=%2B15550001111", true),
+        ("GET", "/v1/callers") => get("/v1/callers", true),
+        ("GET", "/v1/callers/{user_id}/export") => get("/v1/callers/%2B15550001111/export", true),
+        ("DELETE", "/v1/callers/{user_id}") => get("/v1/callers/%2B15550001111", false),
+        ("GET", "/v2/summaries/{user_id}") => get("/v2/summaries/%2B15550001111", true),
+        ("GET", "/v2/personality/{user_id}") => get("/v2/personality/%2B15550001111", false),
+        ("POST", "/v2/process-call") => {
+            let thread = format!("customer_{customer}_user_15550001111");
+            let history = json!([{ "role": "user", "content": "Hello." }]);
+            post(200, false, json!({ "user_id": CALLER, "thread_id": thread, "conversation_history": history }))
+        }
         ("POST", "/v2/context/enriched") => post(200, true, json!({ "user_id": CALLER })),
         ("GET", "/v2/profile/{user_id}") => get("/v2/profile/%2B15550001111", true),
         ("PUT", "/v2/profile/{user_id}") => {
@@ -107,6 +117,8 @@ impl Party {
         let sql = format!(
             "delete from memories; delete from caller_profiles;
              insert into memories (id, user_id, content) values ('{MEMORY}', '{CALLER}', 'the story of {word}');
+             delete from call_summaries;
+             insert into call_summaries (user_id, call_sid, summary) values ('{CALLER}', 'CA1', 'told {word}');
              insert into caller_profiles (user_id, name, quick_bio) values ('{CALLER}', '{word}', '{word}')"
         );
         self.db.batch_execute(&sql).await.unwrap();
@@ -116,6 +128,7 @@ impl Party {
     async fn contents(&self) -> String {
         let sql = "select coalesce((select string_agg(m::text, '|' order by id) from memories m), '')
                        || coalesce((select string_agg(c::text, '|' order by call_sid) from calls c), '')
+                       || coalesce((select string_agg(s::text, '|' order by id) from call_summaries s), '')
                        || coalesce((select string_agg(p::text, '|' order by user_id) from caller_profiles p), '')
                        || coalesce((select string_agg(f::text, '|' order by version) from configurations f), '')";
         self.db.query_one(sql, &[]).await.unwrap().get(0)

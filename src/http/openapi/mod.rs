@@ -21,6 +21,8 @@ const PARTS: &[&str] = &[
     include_str!("context.json"),
     include_str!("profiles.json"),
     include_str!("config.json"),
+    include_str!("calls.json"),
+    include_str!("callers.json"),
 ];
 
 static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
