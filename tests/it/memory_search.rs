@@ -6,6 +6,7 @@ use strowger::auth::Scope;
 use strowger::control::clusters::Isolation;
 use strowger::id::TenantId;
 
+use crate::support::model_stub::{Failing, ModelStub};
 use crate::support::{Server, Service, World, answer, world};
 
 const CALLER: &str = "+15551234567";
@@ -94,7 +95,7 @@ fn memories_from_before_the_vectors_get_theirs_when_they_are_searched() {
         one.post("/v1/memories", &keyed("Collects stamps.")).await;
         without.post("/v1/memories", &keyed("Sails a boat on the lake.")).await;
         let found = search(&one, &json!({ "query": "postage stamp collection", "user_id": CALLER })).await;
-        assert!(found.iter().all(|(content, _)| !content.contains("stamps")), "{found:?}");
+        assert!(found.iter().all(|(content, _)| !content.contains("boat")), "{found:?}");
         assert_eq!(search(&one, &json!({ "query": "yacht sailing" })).await[0].0, "Sails a boat on the lake.");
 
         // A tenant that takes no writes is searched with the vectors that it has.
@@ -103,6 +104,33 @@ fn memories_from_before_the_vectors_get_theirs_when_they_are_searched() {
         let found = search(&one, &json!({ "query": "windscreen" })).await;
         assert_eq!(found[0].0, FACTS[0]);
         assert_eq!(vectors().await, 0);
+    });
+}
+
+/// The tenant's own model, where it has one: asked for what lacks a vector when it is searched, never when it is stored. The
+/// stub's vectors count letters, so an anagram means the same.
+#[test]
+fn a_tenant_with_a_model_is_searched_by_it_and_by_words_while_it_fails() {
+    world(async |w| {
+        let id = w.tenant("One", Isolation::Schema).await.id;
+        let stub = ModelStub::start().await;
+        let set = ["model", "set", "--base-url", &stub.base_url, "--embedding-model", "vec-1", "--allow", "yes"];
+        w.ctl(&set).json();
+        w.ctl_with(&["secret", "set", "model.api_key"], "platform-key").json();
+        let server = understanding(&w);
+        let one = service(&w, &server, id).await;
+        for fact in ["silent night", "xylocarp"] {
+            one.post("/v1/memories", &json!({ "user_id": CALLER, "content": fact })).await;
+        }
+        assert!(stub.asked().is_empty(), "storing waits for nobody");
+        let found = search(&one, &json!({ "query": "thing in slet", "user_id": CALLER })).await;
+        assert_eq!(found[0].0, "silent night");
+        assert_eq!(stub.asked().len(), 2, "the question, and at once all that lacked a vector");
+        search(&one, &json!({ "query": "thing in slet", "user_id": CALLER })).await;
+        assert_eq!(stub.asked().len(), 1, "the vectors were kept");
+
+        stub.fail(&[Failing::Garbage, Failing::Garbage]);
+        assert_eq!(search(&one, &json!({ "query": "xylocarp" })).await, [("xylocarp".to_owned(), 1.0)], "words alone");
     });
 }
 
