@@ -106,7 +106,7 @@ impl Bench {
 
     async fn warm_query(&self) {
         let caller = CallerKey::parse("+15551234567", "US".parse().unwrap()).unwrap();
-        let new = NewMemory { caller: &caller, kind: "general", key: None, content: "a fact" };
+        let new = NewMemory { caller: &caller, kind: "general", key: None, content: "a fact", vector: None };
         let memory = memories::put(self.open::<Write>(0).await.conn(), &new).await.unwrap().id;
         let raw = self.raw(0).await;
         let sql = "select id, user_id, type, key, content, created_at from memories where id = $1";

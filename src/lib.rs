@@ -12,6 +12,7 @@ pub mod shape;
 pub mod profile;
 pub mod persona;
 pub mod meaning;
+pub mod analysis;
 pub mod clock;
 pub mod telemetry;
 pub mod playbook;

@@ -78,17 +78,23 @@ impl Server {
         let _ = tokio::time::timeout(FIRST_NEWS, listens).await;
         // Loading the numbering plans takes a moment; it is over before most first callers need them.
         tokio::task::spawn_blocking(phone::load);
-        let model = Model::new(Arc::clone(&directory), Http::new().context("prepare outbound calls")?);
+        let model = Arc::new(Model::new(Arc::clone(&directory), Http::new().context("prepare outbound calls")?));
         let promises = Arc::new(Promises::new(Arc::clone(&directory), Arc::clone(&router)));
         let (stop_work, stopping) = watch::channel(false);
-        let worker = Worker::new(Arc::clone(&directory), Arc::clone(&router), Arc::clone(&promises), working_as);
+        let worker = Worker::new(
+            Arc::clone(&directory),
+            Arc::clone(&router),
+            Arc::clone(&promises),
+            Arc::clone(&model),
+            working_as,
+        );
         let working = tokio::spawn(Arc::new(worker).run(stopping));
         let word_vectors = config.word_vectors.map(Arc::new);
         let app = http::app(http::State {
             directory,
             router: Arc::clone(&router),
             promises,
-            model: Arc::new(model),
+            model,
             installation: Arc::new(installation),
             public_url: Arc::new(public_url),
             answers: Arc::new(Answers::new(word_vectors.clone())),

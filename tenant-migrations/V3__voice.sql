@@ -5,6 +5,8 @@
 create table call_turns (
     call_sid   text not null references calls on delete cascade,
     turn       integer not null check (turn > 0),
+    -- Who called, as in the call's own row: a person's words are found and erased by it.
+    user_id    text,
     -- What reached us: words, keys, silence, or how the call to a person ended.
     heard_kind text not null check (heard_kind in ('nothing', 'said', 'pressed', 'dialled')),
     heard      text not null default '',
@@ -23,6 +25,7 @@ create table call_turns (
     at         timestamptz not null default clock_timestamp(),
     primary key (call_sid, turn)
 );
+create index call_turns_by_caller on call_turns (user_id) where user_id is not null;
 
 -- What callers left for the people of the business. Written with the turn in which it was said, so never twice.
 create table messages (

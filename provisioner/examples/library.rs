@@ -41,7 +41,13 @@ async fn remember(control_url: &str, ring: MasterRing, token: &str) -> Result<St
     let who = jwt::verify(&directory, &installation, token).await?.principal;
     let db = router.open::<Write>(&who).await?;
     let caller = CallerKey::parse("+15551234567", db.region())?;
-    let new = NewMemory { caller: &caller, kind: "preference", key: Some("language"), content: "Prefers Spanish." };
+    let new = NewMemory {
+        caller: &caller,
+        kind: "preference",
+        key: Some("language"),
+        content: "Prefers Spanish.",
+        vector: None,
+    };
     Ok(memories::put(db.conn(), &new).await?.content)
 }
 

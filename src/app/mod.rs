@@ -7,4 +7,6 @@ pub mod promises;
 pub mod answers;
 mod placeholders;
 pub mod readiness;
+pub mod remembering;
+mod summarising;
 pub mod voice;

@@ -6,8 +6,10 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use crate::app::configuration::NotChanged;
+use crate::app::processing::ProcessingError;
 use crate::app::promises::PromiseError;
 use crate::app::readiness::ReadinessError;
+use crate::app::remembering::SearchError;
 use crate::app::voice::CallError;
 use crate::auth::AuthError;
 use crate::directory::DirectoryError;
@@ -190,6 +192,27 @@ impl From<ReadinessError> for Problem {
         match error {
             ReadinessError::Tenant(error) => error.into(),
             ReadinessError::Directory(error) => error.into(),
+        }
+    }
+}
+
+impl From<ProcessingError> for Problem {
+    fn from(error: ProcessingError) -> Self {
+        match error {
+            ProcessingError::OtherCaller => {
+                Self::new(StatusCode::CONFLICT, "other_caller", "call_sid: this call was another caller's.")
+            }
+            ProcessingError::Refused(refused) => refused.into(),
+            ProcessingError::Tenant(error) => error.into(),
+        }
+    }
+}
+
+impl From<SearchError> for Problem {
+    fn from(error: SearchError) -> Self {
+        match error {
+            SearchError::Refused(refused) => refused.into(),
+            SearchError::Tenant(error) => error.into(),
         }
     }
 }

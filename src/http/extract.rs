@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::error::Problem;
 use super::{State, body};
-use crate::auth::{AuthError, Scope, jwt};
+use crate::auth::{AuthError, Principal, Scope, jwt};
 use crate::directory::Directory;
 use crate::id::TenantId;
 use crate::profile::Template;
@@ -36,7 +36,7 @@ macro_rules! rights {
     )*};
 }
 rights! {
-    ReadMemories: Read, WriteMemories: Write, ReadCalls: Read, ReadCallers: Read, WriteCallers: Write,
+    ReadMemories: Read, WriteMemories: Write, ReadCalls: Read, WriteCalls: Write, ReadCallers: Read, WriteCallers: Write,
     ReadKnowledge: Read, WriteKnowledge: Write, ReadConfig: Read, WriteConfig: Write
 }
 
@@ -218,6 +218,9 @@ pub(super) struct Authorized<R: Right, In> {
     pub(super) input: In,
     /// Which token it is, for records of who changed what.
     pub(super) by: String,
+    /// Who was let in, for flows that open the tenant again.
+    pub(super) who: Principal,
+    pub(super) state: State,
     right: PhantomData<fn() -> R>,
 }
 
@@ -236,7 +239,7 @@ impl<R: Right, In: Input> FromRequest<State> for Authorized<R, In> {
         claim.check_query(&request)?;
         let input = In::read(request, &claim).await?;
         let db = state.router.open(&token.principal).await?;
-        Ok(Self { db, input, by: token.by, right: PhantomData })
+        Ok(Self { db, input, by: token.by, who: token.principal, state: state.clone(), right: PhantomData })
     }
 }
 

@@ -17,7 +17,7 @@ use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetReques
 
 use super::error::Problem;
 use super::extract::{Answering, Authorized, Input, Right};
-use super::{State, company, config, context, health, memories, openapi, profiles, voice};
+use super::{State, callers, calls, company, config, context, health, memories, openapi, profiles, voice};
 use crate::auth::Scope;
 
 /// The largest body that is read.
@@ -81,6 +81,12 @@ fn url_map() -> Map {
         .tenant(Method::GET,    "/v1/config/versions", config::versions)
         .tenant(Method::GET,    "/v1/config/versions/{n}", config::version)
         .tenant(Method::POST,   "/v1/config/versions/{n}/restore", config::restore)
+        .tenant(Method::POST,   "/v2/process-call", calls::process)
+        .tenant(Method::GET,    "/v2/summaries/{user_id}", calls::summaries)
+        .tenant(Method::GET,    "/v2/personality/{user_id}", calls::personality)
+        .tenant(Method::GET,    "/v1/callers", callers::list)
+        .tenant(Method::GET,    "/v1/callers/{user_id}/export", callers::export)
+        .tenant(Method::DELETE, "/v1/callers/{user_id}", callers::erase)
         // The platform's screens for a business.
         .tenant(Method::GET,    "/api/company/{company_id}/configuration", company::configuration::read)
         .tenant(Method::PATCH,  "/api/company/{company_id}/configuration/variables", company::configuration::set_variables)

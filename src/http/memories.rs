@@ -7,16 +7,20 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::State;
+use super::checks::{caller, cursor, limit, within};
 use super::error::Problem;
 use super::extract::{
     Authorized, FromJson, FromLegacyJson, FromPath, FromPathAndQuery, FromQuery, ReadMemories, WriteMemories,
 };
-use crate::phone::CallerKey;
-use crate::tenant::memories::{self, Cursor, Memory, NewMemory, Page};
+use crate::app::remembering::Search;
+use crate::auth::Principal;
+use crate::id::TenantId;
+use crate::meaning::Table;
+use crate::tenant::memories::{self, Memory, NewMemory, Page, Question};
+use crate::tenant::vectors::Among;
 use crate::tenant::{Intent, TenantDb, Write};
 
-const DEFAULT_LIMIT: i64 = 50;
-const MAX_LIMIT: i64 = 500;
 /// A fact, not a document: a full page of the longest must fit in memory many times over.
 const MAX_CONTENT_BYTES: usize = 65_536;
 
@@ -49,18 +53,14 @@ async fn answer_list<I: Intent>(
     query: &ListQuery,
 ) -> Result<Response, Problem> {
     let caller = user_id.map(|raw| caller(db, raw)).transpose()?;
-    let after = query
-        .cursor
-        .as_deref()
-        .map(|text| Cursor::parse(text).ok_or_else(|| Problem::invalid("cursor: not one of ours.")));
     let page = Page {
         caller: caller.as_ref(),
         kind: query.kind.as_deref(),
-        after: after.transpose()?,
+        after: cursor(query.cursor.as_deref())?,
         limit: limit(query.limit)?,
     };
     let (found, next) = memories::list(db.conn(), &page).await?;
-    let found: Vec<Value> = found.iter().map(|m| shown(db, m)).collect();
+    let found: Vec<Value> = found.iter().map(|m| shown(db.tenant(), m)).collect();
     let next = next.map(|cursor| cursor.to_string());
     Ok(Json(json!({ "customer_id": db.tenant(), "memories": found, "next_cursor": next })).into_response())
 }
@@ -78,19 +78,19 @@ pub(super) struct NewBody {
 
 /// Stores a memory; one with a key replaces its predecessor.
 pub(super) async fn create(call: Authorized<WriteMemories, FromJson<NewBody>>) -> Result<Response, Problem> {
-    let memory = store(&call.db, &call.input.0).await?;
-    Ok((StatusCode::CREATED, Json(shown(&call.db, &memory))).into_response())
+    let memory = store(&call.db, call.state.word_vectors.as_deref(), &call.input.0).await?;
+    Ok((StatusCode::CREATED, Json(shown(call.db.tenant(), &memory))).into_response())
 }
 
 /// `POST /memory/store`.
 pub(super) async fn legacy_store(
     call: Authorized<WriteMemories, FromLegacyJson<NewBody>>,
 ) -> Result<Response, Problem> {
-    let memory = store(&call.db, &call.input.0).await?;
+    let memory = store(&call.db, call.state.word_vectors.as_deref(), &call.input.0).await?;
     Ok(Json(json!({ "success": true, "id": memory.id, "error": null })).into_response())
 }
 
-async fn store(db: &TenantDb<Write>, body: &NewBody) -> Result<Memory, Problem> {
+async fn store(db: &TenantDb<Write>, table: Option<&Table>, body: &NewBody) -> Result<Memory, Problem> {
     let kind = body.kind.as_deref().unwrap_or("general");
     within("type", kind, 64)?;
     body.key.as_deref().map_or(Ok(()), |key| within("key", key, 256))?;
@@ -98,14 +98,16 @@ async fn store(db: &TenantDb<Write>, body: &NewBody) -> Result<Memory, Problem> 
         return Err(Problem::invalid("content: 1 to 65536 bytes."));
     }
     let caller = caller(db, &body.user_id)?;
-    let new = NewMemory { caller: &caller, kind, key: body.key.as_deref(), content: &body.content };
+    let vector = table.and_then(|table| table.vector(&body.content));
+    let new =
+        NewMemory { caller: &caller, kind, key: body.key.as_deref(), content: &body.content, vector: vector.as_ref() };
     Ok(memories::put(db.conn(), &new).await?)
 }
 
 /// One memory.
 pub(super) async fn read(call: Authorized<ReadMemories, FromPath<Uuid>>) -> Result<Response, Problem> {
     let memory = memories::get(call.db.conn(), call.input.0).await?.ok_or_else(Problem::not_found)?;
-    Ok(Json(shown(&call.db, &memory)).into_response())
+    Ok(Json(shown(call.db.tenant(), &memory)).into_response())
 }
 
 /// Forgets one memory.
@@ -117,25 +119,31 @@ pub(super) async fn delete(call: Authorized<WriteMemories, FromPath<Uuid>>) -> R
 #[derive(Deserialize)]
 pub(super) struct SearchBody {
     user_id: Option<String>,
+    #[serde(rename = "type")]
+    kind: Option<String>,
     query: String,
     limit: Option<i64>,
 }
 
-/// Memories that share words with a question, best first.
+/// Memories that share words with a question or mean the same, best first.
 pub(super) async fn search(call: Authorized<ReadMemories, FromJson<SearchBody>>) -> Result<Response, Problem> {
-    let FromJson(body) = call.input;
+    let Authorized { db, input: FromJson(body), who, state, .. } = call;
     within("query", &body.query, 1000)?;
-    let caller = body.user_id.as_deref().map(|raw| caller(&call.db, raw)).transpose()?;
-    let found = memories::search(call.db.conn(), caller.as_ref(), &body.query, limit(body.limit)?).await?;
-    let found: Vec<Value> = found
+    let caller = body.user_id.as_deref().map(|raw| caller(&db, raw)).transpose()?;
+    let among = Among { caller: caller.as_ref(), kind: body.kind.as_deref() };
+    let asked = Question { among, words: &body.query, vector: None, limit: limit(body.limit)? };
+    let tenant = db.tenant();
+    drop(db);
+    let ranked = searching(&state, &who).run(asked).await?;
+    let found: Vec<Value> = ranked
         .iter()
         .map(|ranked| {
-            let mut value = shown(&call.db, &ranked.memory);
+            let mut value = shown(tenant, &ranked.memory);
             value["score"] = ranked.score.into();
             value
         })
         .collect();
-    Ok(Json(json!({ "customer_id": call.db.tenant(), "memories": found })).into_response())
+    Ok(Json(json!({ "customer_id": tenant, "memories": found })).into_response())
 }
 
 #[derive(Deserialize)]
@@ -149,43 +157,31 @@ pub(super) struct RetrieveBody {
 pub(super) async fn legacy_retrieve(
     call: Authorized<ReadMemories, FromLegacyJson<RetrieveBody>>,
 ) -> Result<Response, Problem> {
-    let FromLegacyJson(body) = call.input;
-    let (caller, limit) = (caller(&call.db, &body.user_id)?, limit(body.limit)?);
-    let found: Vec<Value> = match body.query.as_deref().filter(|query| !query.trim().is_empty()) {
+    let Authorized { db, input: FromLegacyJson(body), who, state, .. } = call;
+    let (caller, limit, tenant) = (caller(&db, &body.user_id)?, limit(body.limit)?, db.tenant());
+    let found: Vec<Memory> = match body.query.as_deref().filter(|query| !query.trim().is_empty()) {
         Some(query) => {
             within("query", query, 1000)?;
-            let ranked = memories::search(call.db.conn(), Some(&caller), query, limit).await?;
-            ranked.iter().map(|r| shown(&call.db, &r.memory)).collect()
+            let among = Among { caller: Some(&caller), kind: None };
+            let asked = Question { among, words: query, vector: None, limit };
+            drop(db);
+            let ranked = searching(&state, &who).run(asked).await?;
+            ranked.into_iter().map(|ranked| ranked.memory).collect()
         }
-        None => {
-            let page = Page { caller: Some(&caller), kind: None, after: None, limit };
-            memories::list(call.db.conn(), &page).await?.0.iter().map(|m| shown(&call.db, m)).collect()
-        }
+        None => memories::list(db.conn(), &Page { caller: Some(&caller), kind: None, after: None, limit }).await?.0,
     };
+    let found: Vec<Value> = found.iter().map(|memory| shown(tenant, memory)).collect();
     Ok(Json(json!({ "success": true, "memories": found, "error": null })).into_response())
 }
 
+/// The flow opens the tenant itself, and not while a model is asked.
+fn searching<'a>(state: &'a State, who: &'a Principal) -> Search<'a> {
+    Search { router: &state.router, model: &state.model, table: state.word_vectors.as_deref(), who }
+}
+
 /// A memory with the tenant's id, which is not stored beside it.
-fn shown<I: Intent>(db: &TenantDb<I>, memory: &Memory) -> Value {
+fn shown(tenant: TenantId, memory: &Memory) -> Value {
     let mut value = json!(memory);
-    value["customer_id"] = json!(db.tenant());
+    value["customer_id"] = json!(tenant);
     value
-}
-
-fn caller<I: Intent>(db: &TenantDb<I>, raw: &str) -> Result<CallerKey, Problem> {
-    CallerKey::parse(raw, db.region()).map_err(|error| Problem::invalid(format!("user_id: {error}.")))
-}
-
-fn limit(wanted: Option<i64>) -> Result<i64, Problem> {
-    let limit = wanted.unwrap_or(DEFAULT_LIMIT);
-    if (1..=MAX_LIMIT).contains(&limit) { Ok(limit) } else { Err(Problem::invalid("limit: 1 to 500.")) }
-}
-
-fn within(name: &str, text: &str, longest: usize) -> Result<(), Problem> {
-    let length = text.chars().count();
-    if (1..=longest).contains(&length) {
-        Ok(())
-    } else {
-        Err(Problem::invalid(format!("{name}: 1 to {longest} characters.")))
-    }
 }

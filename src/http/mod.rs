@@ -1,6 +1,9 @@
 //! Bytes in, bytes out. The whole URL map is `url_map` in [`map`]; a handler's signature is its policy.
 
 mod body;
+mod callers;
+mod calls;
+mod checks;
 mod company;
 mod config;
 mod context;

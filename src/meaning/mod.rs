@@ -15,6 +15,15 @@ mod table;
 
 pub use table::{BadTable, Table};
 
+/// A text's vector, and which model made it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Vector {
+    /// Names all that makes vectors comparable.
+    pub model: String,
+    /// Its numbers.
+    pub values: Vec<f32>,
+}
+
 /// How alike two vectors of one model are, -1 to 1; 0 for vectors of different lengths or without one.
 pub fn cosine(a: &[f32], b: &[f32]) -> f32 {
     if a.len() != b.len() {

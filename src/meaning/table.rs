@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use aws_lc_rs::digest;
 use serde::Deserialize;
 
+use super::Vector;
 use super::bpe::Bpe;
 
 /// A text's beginning says what it is about; the rest of a longer one is not looked at, so the work is bounded.
@@ -55,6 +56,11 @@ impl Table {
     /// How many numbers a vector has.
     pub fn dimension(&self) -> usize {
         self.dimension
+    }
+
+    /// [`Table::embed`], with this model's name.
+    pub fn vector(&self, text: &str) -> Option<Vector> {
+        Some(Vector { model: self.id.clone(), values: self.embed(text)? })
     }
 
     /// What a text is about, as a vector of length 1; `None` when it says nothing.

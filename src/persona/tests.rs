@@ -3,6 +3,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::*;
 
+#[expect(clippy::needless_pass_by_value, reason = "documents are written where they are checked")]
 fn check(document: Value) -> Result<Configuration, Vec<String>> {
     Configuration::check(document.as_object().unwrap().clone())
         .map_err(|faults| faults.into_iter().map(|fault| fault.pointer).collect())
@@ -12,6 +13,7 @@ fn at(text: &str) -> OffsetDateTime {
     OffsetDateTime::parse(text, &Rfc3339).unwrap()
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "documents are written where they are checked")]
 fn hours(zone: &str, weekly: Value, exceptions: Value) -> Hours {
     check(json!({ "hours": { "time_zone": zone, "weekly": weekly, "exceptions": exceptions } })).unwrap().hours.unwrap()
 }

@@ -98,19 +98,21 @@ pub async fn progress(
 pub struct EndedCall {
     /// As the provider counted.
     pub duration_seconds: Option<i32>,
+    /// Who called.
+    pub user_id: String,
 }
 
 /// A call of a known caller that has begun here; `None` when there is none.
 pub async fn ended(conn: TenantConn<'_, Write>, call_sid: &str) -> Result<Option<EndedCall>, TenantError> {
-    let sql = "select duration_seconds from calls where call_sid = $1 and user_id is not null";
+    let sql = "select duration_seconds, user_id from calls where call_sid = $1 and user_id is not null";
     let row = conn.query_opt(sql, &[&call_sid]).await?;
-    row.map(|row| Ok(EndedCall { duration_seconds: row.try_get(0)? })).transpose()
+    row.map(|row| Ok(EndedCall { duration_seconds: row.try_get(0)?, user_id: row.try_get(1)? })).transpose()
 }
 
 /// Notes what a call was about, unless that is noted already.
 pub async fn summarise(conn: TenantConn<'_, Write>, call_sid: &str, summary: &str) -> Result<(), TenantError> {
-    let sql = "insert into call_summaries (user_id, call_sid, summary)
-               select user_id, call_sid, $2 from calls where call_sid = $1 and user_id is not null
+    let sql = "insert into call_summaries (user_id, call_sid, summary, source)
+               select user_id, call_sid, $2, 'record' from calls where call_sid = $1 and user_id is not null
                on conflict (call_sid) do nothing";
     conn.execute(sql, &[&call_sid, &summary]).await?;
     Ok(())

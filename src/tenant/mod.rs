@@ -14,11 +14,15 @@ mod db;
 pub mod knowledge;
 pub mod memories;
 pub mod outbox;
+pub mod page;
+pub mod persons;
 mod pools;
 mod router;
 pub mod scenarios;
 pub mod turns;
 pub mod variables;
+pub mod summaries;
+pub mod vectors;
 
 pub use connect::OpenError;
 pub use db::{Intent, Read, TenantConn, TenantDb, TenantError, TenantTx, Write};

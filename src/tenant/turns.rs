@@ -108,8 +108,8 @@ pub async fn save(conn: TenantConn<'_, Write>, call: &OfCall<'_>, new: &NewTurn<
     let sql = "with mirror as (select from numbers where kind = 'phone' and value = $1),
                     begun as (insert into calls (call_sid, user_id, number, status) select $2, $3, $1, $4 from mirror
                               on conflict (call_sid) do nothing),
-                    taken as (insert into call_turns (call_sid, turn, heard_kind, heard, reply, next, awaits, silences, source, source_id, score)
-                              select $2, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14 from mirror
+                    taken as (insert into call_turns (call_sid, turn, user_id, heard_kind, heard, reply, next, awaits, silences, source, source_id, score)
+                              select $2, $5, $3, $6, $7, $8, $9, $10, $11, $12, $13, $14 from mirror
                               on conflict (call_sid, turn) do nothing returning turn),
                     kept as (insert into messages (call_sid, turn, user_id, kind, content)
                              select $2, turn, $3, $15::text, $16::text from taken where $15::text is not null)
@@ -150,7 +150,7 @@ pub async fn save(conn: TenantConn<'_, Write>, call: &OfCall<'_>, new: &NewTurn<
 /// One exchange of a call.
 #[derive(Debug)]
 pub struct Exchange {
-    /// What the caller said; empty for a silence.
+    /// What the caller said; empty for a silence and for keys.
     pub heard: String,
     /// What was said back.
     pub reply: String,
@@ -162,7 +162,7 @@ pub async fn exchanges<I: Intent>(
     call_sid: &str,
     most: i64,
 ) -> Result<Vec<Exchange>, TenantError> {
-    let sql = "select heard, reply from (select turn, heard, reply from call_turns where call_sid = $1
+    let sql = "select heard, reply from (select turn, case heard_kind when 'said' then heard else '' end as heard, reply from call_turns where call_sid = $1
                                          order by turn desc limit $2) last order by turn";
     let rows = conn.query(sql, &[&call_sid, &most]).await?;
     rows.iter().map(|row| Ok(Exchange { heard: row.try_get(0)?, reply: row.try_get(1)? })).collect()

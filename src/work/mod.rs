@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::app::model::Model;
 use crate::app::processing;
 use crate::app::promises::{Item, PromiseError, Promises};
 use crate::auth::Principal;
@@ -39,14 +40,21 @@ pub struct Worker {
     directory: Arc<Directory>,
     router: Arc<Router>,
     promises: Arc<Promises>,
+    model: Arc<Model>,
     /// Names this process as the holder of leases; never used twice.
     holder: String,
 }
 
 impl Worker {
     /// A worker over what a server has.
-    pub fn new(directory: Arc<Directory>, router: Arc<Router>, promises: Arc<Promises>, holder: String) -> Self {
-        Self { directory, router, promises, holder }
+    pub fn new(
+        directory: Arc<Directory>,
+        router: Arc<Router>,
+        promises: Arc<Promises>,
+        model: Arc<Model>,
+        holder: String,
+    ) -> Self {
+        Self { directory, router, promises, model, holder }
     }
 
     /// Works until `stop` says so, and ends what is under way.
@@ -107,7 +115,7 @@ impl Worker {
         };
         let who = Principal::from_work(claimed);
         let done = match &item {
-            Item::ProcessCall { call_sid } => processing::process_call(&self.router, &who, call_sid).await,
+            Item::ProcessCall { call_sid } => processing::process_call(&self.router, &self.model, &who, call_sid).await,
         };
         done.map_or_else(|error| Ended::Later(error.to_string()), |()| Ended::Done)
     }

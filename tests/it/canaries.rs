@@ -11,6 +11,7 @@ use reqwest::Method;
 use serde_json::json;
 use strowger::auth::Scope;
 use strowger::control::clusters::Isolation;
+use strowger::id::TenantId;
 use tokio_postgres::error::SqlState;
 
 use crate::support::forge::{self, Forge, Signer};
@@ -82,6 +83,32 @@ async fn memories(one: &Service<'_>) {
     assert_eq!(answer(odd).await.status, 405);
 }
 
+/// A finished call full of the word, and what is asked of the caller afterwards, rightly and wrongly.
+async fn finished(one: &Service<'_>, tenant: TenantId) {
+    let said = format!("My name is {CANARY}. {CANARY}@example.com.");
+    let call = json!({
+        "user_id": CALLER, "thread_id": format!("customer_{tenant}_user_1{DIGITS}"), "call_sid": CANARY,
+        "conversation_history": [{ "role": "user", "content": said }],
+    });
+    let found = one.post("/v2/process-call", &call).await;
+    assert!(found.body.to_string().contains(CANARY), "the control: the word is in the summary: {found:?}");
+    for (field, wrong) in [
+        ("thread_id", json!(CANARY)),
+        ("call_sid", json!(format!("{CANARY}\0"))),
+        ("conversation_history", json!([{ "role": CANARY, "content": CANARY }])),
+        ("conversation_history", json!([{ "role": "user", "content": format!("{CANARY}\0 {CANARY}\0") }])),
+    ] {
+        let mut call = call.clone();
+        call[field] = wrong;
+        call["user_id"] = CALLER.into();
+        one.post("/v2/process-call", &call).await;
+    }
+    for path in ["/v2/summaries/", "/v2/personality/", "/v1/callers/"] {
+        assert_eq!(one.get(&format!("{path}{CANARY}")).await.status / 100, 4, "{path}");
+    }
+    assert_eq!(one.get(&format!("/v1/callers/{CALLER}/export")).await.status, 200);
+}
+
 /// Tokens that carry the word where a parser would quote it.
 async fn tokens(w: &World, one: &Service<'_>) {
     let f = Forge::new(w).await;
@@ -111,9 +138,9 @@ fn callers_words_are_in_no_log() {
         );
         db.batch_execute(&sql).await.unwrap();
         let server = w.server();
-        let scopes = [Scope::ReadMemories, Scope::WriteMemories, Scope::ReadCalls];
-        let one = Service { server: &server, token: w.token(tenant, &scopes).await };
+        let one = Service { server: &server, token: w.token(tenant, Scope::ALL).await };
         memories(&one).await;
+        finished(&one, tenant).await;
         tokens(&w, &one).await;
 
         let mut call = account.call(CALLER, DIALLED);

@@ -5,6 +5,7 @@ mod support;
 
 mod architecture;
 mod audit;
+mod callers;
 mod canaries;
 mod catalogs;
 mod clusters;
@@ -26,8 +27,10 @@ mod library;
 mod malformed;
 mod meaning;
 mod memories;
+mod memory_search;
 mod profiles;
 mod model;
+mod processing;
 mod provisioning;
 mod rotation;
 mod routes;

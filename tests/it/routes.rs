@@ -59,7 +59,9 @@ fn valid(route: &RouteRow, customer: TenantId, account: &Account) -> Valid {
     };
     match (route.method.as_str(), route.path) {
         ("POST", "/call/turn") => Valid { path: "/call/turn?turn=1".into(), ..call() },
-        ("GET", "/healthz" | "/readyz" | "/openapi.json" | "/docs") => get(route.path, false),
+        ("GET", "/healthz" | "/readyz" | "/openapi.json" | "/docs" | "/v1/config" | "/v1/config/versions") => {
+            get(route.path, false)
+        }
         ("POST", "/call/incoming" | "/api/twilio/voice" | "/call/status") => call(),
         ("POST", "/memory/store") => post(200, false, json!({ "user_id": CALLER, "content": "x" })),
         ("POST", "/memory/retrieve") => post(200, true, json!({ "user_id": CALLER, "query": "story" })),
@@ -70,13 +72,22 @@ fn valid(route: &RouteRow, customer: TenantId, account: &Account) -> Valid {
         ("GET", "/v1/memories/{id}") => get(&format!("/v1/memories/{MEMORY}"), true),
         ("DELETE", "/v1/memories/{id}") => Valid { status: 204, ..get(&format!("/v1/memories/{MEMORY}"), false) },
         ("GET", "/v2/context/enriched") => get("/v2/context/enriched?user_id=%2B15550001111", true),
+        ("GET", "/v1/callers") => get("/v1/callers", true),
+        ("GET", "/v1/callers/{user_id}/export") => get("/v1/callers/%2B15550001111/export", true),
+        ("DELETE", "/v1/callers/{user_id}") => get("/v1/callers/%2B15550001111", false),
+        ("GET", "/v2/summaries/{user_id}") => get("/v2/summaries/%2B15550001111", true),
+        ("GET", "/v2/personality/{user_id}") => get("/v2/personality/%2B15550001111", false),
+        ("POST", "/v2/process-call") => {
+            let thread = format!("customer_{customer}_user_15550001111");
+            let history = json!([{ "role": "user", "content": "Hello." }]);
+            post(200, false, json!({ "user_id": CALLER, "thread_id": thread, "conversation_history": history }))
+        }
         ("POST", "/v2/context/enriched") => post(200, true, json!({ "user_id": CALLER })),
         ("GET", "/v2/profile/{user_id}") => get("/v2/profile/%2B15550001111", true),
         ("PUT", "/v2/profile/{user_id}") => {
             Valid { path: "/v2/profile/%2B15550001111".into(), ..post(200, false, json!({ "name": "x" })) }
         }
         ("GET", "/caller/profile/{phone}") => get("/caller/profile/%2B15550001111", true),
-        ("GET", "/v1/config" | "/v1/config/versions") => get(route.path, false),
         ("PUT" | "PATCH", "/v1/config") => post(200, false, json!({ "agent_name": "x" })),
         ("GET", "/v1/config/versions/{n}") => get("/v1/config/versions/1", false),
         ("POST", "/v1/config/versions/{n}/restore") => get("/v1/config/versions/1/restore", false),
@@ -142,7 +153,9 @@ impl Party {
              insert into scenarios (id, key, name, phrases, replies)
              values ('{SCENARIO}', 'book', 'Book', '{{book a visit}}', '{{{word}}}');
              insert into variables (name, value) values ('companyName', '{word}');
-             update knowledge_version set version = gen_random_uuid()"
+             update knowledge_version set version = gen_random_uuid();
+             delete from call_summaries;
+             insert into call_summaries (user_id, call_sid, summary) values ('{CALLER}', 'CA1', 'told {word}')"
         );
         self.db.batch_execute(&sql).await.unwrap();
     }
@@ -151,6 +164,7 @@ impl Party {
     async fn contents(&self) -> String {
         let sql = "select coalesce((select string_agg(m::text, '|' order by id) from memories m), '')
                        || coalesce((select string_agg(c::text, '|' order by call_sid) from calls c), '')
+                       || coalesce((select string_agg(s::text, '|' order by id) from call_summaries s), '')
                        || coalesce((select string_agg(p::text, '|' order by user_id) from caller_profiles p), '')
                        || coalesce((select string_agg(f::text, '|' order by version) from configurations f), '')
                        || coalesce((select string_agg(k::text, '|' order by id) from knowledge k), '')

@@ -10,7 +10,7 @@ use strowger::id::TenantId;
 use tokio_postgres::Client;
 
 use crate::support::model_stub::{Failing, ModelStub};
-use crate::support::{Account, Server, Service, World, answer, world};
+use crate::support::{Account, Server, Service, World, answer, until, world};
 
 const CALLER: &str = "+15550001111";
 const DIALLED: &str = "+18005550100";
@@ -153,6 +153,29 @@ fn a_turn_that_is_sent_twice_is_answered_with_the_same_and_kept_once() {
             (line.count("messages").await, line.count("call_turns").await, line.count("calls").await),
             (1, 2, 1)
         );
+    });
+}
+
+#[test]
+fn what_was_said_is_summarised_once_the_call_is_over() {
+    world(async |w| {
+        let server = w.server();
+        let line = Line::open(&w).await;
+        line.scenario("take a message", "Gladly.", "take_message").await;
+        let greeting = line.greeted(&server).await;
+        let asked = line.say(&server, &greeting, "take a message").await;
+        line.say(&server, &asked, "My name is Grace and I would like to sell my submarine on Tuesday").await;
+        for _ in 0..2 {
+            let fields: Vec<_> = line.call.iter().filter(|(name, _)| name != "CallStatus").cloned().collect();
+            let over = Line { call: fields, db: w.as_tenant(line.tenant).await, account: line.account.clone(), ..line };
+            over.send(&server, "/call/status", &[("CallStatus", "completed"), ("CallDuration", "40")]).await;
+        }
+        until("the summary is there", async || line.count("call_summaries where source = 'extractive'").await == 1)
+            .await;
+        let service = Service { server: &server, token: w.token(line.tenant, &[Scope::ReadCalls]).await };
+        let context = service.get("/v2/context/enriched?user_id=%2B15550001111").await;
+        assert!(context.body["summaries"][0]["summary"].as_str().unwrap().contains("submarine"), "{context:?}");
+        assert_eq!(line.count("personality_metrics").await, 1);
     });
 }
 

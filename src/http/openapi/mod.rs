@@ -22,6 +22,8 @@ const PARTS: &[&str] = &[
     include_str!("profiles.json"),
     include_str!("config.json"),
     include_str!("companies.json"),
+    include_str!("calls.json"),
+    include_str!("callers.json"),
 ];
 
 static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {

@@ -41,7 +41,7 @@ fn vectors_and_cosines_are_those_of_the_python_package() {
 fn what_means_the_same_is_closer_than_what_does_not() {
     let table = Table::load(&folder()).unwrap();
     let alike = |a, b| cosine(&table.embed(a).unwrap(), &table.embed(b).unwrap());
-    assert!(alike("broken car glass", "cracked windscreen") > alike("broken car glass", "plays the piano") + 0.1);
+    assert!(alike("cracked windshield", "windscreen") > alike("cracked windshield", "plays the piano") + 0.1);
     assert!(table.embed("").is_none(), "nothing is about nothing");
 }
 

@@ -1,0 +1,123 @@
+//! Search by meaning, on top of search by words.
+//!
+//! A text becomes a vector by the tenant's own embedding model where it has one, else by the server's static word vectors, else not
+//! at all, and words alone are searched. No connection is held while a provider is asked.
+//!
+//! With word vectors a memory gets its vector when it is stored. Every other lack, one that was stored before there was a model
+//! or under another, is made good when the memory is first searched among: a bounded number a search, newest first. So storing
+//! never waits for a provider, and no backfill has to be run. A tenant that may not be written to is searched with the vectors
+//! it has. While the tenant's model fails, words alone are searched: changing models back and forth would help nobody.
+
+use std::time::Duration;
+
+use crate::app::model::{Model, NoModel};
+use crate::auth::Principal;
+use crate::meaning::{Table, Vector};
+use crate::tenant::memories::{self, Question, Ranked};
+use crate::tenant::vectors::{self, Missing};
+use crate::tenant::{Read, Refused, Router, TenantError, Write};
+
+/// How many memories get their vector in one search: by the table, and by a provider, which is asked once for all.
+const MOST_BY_TABLE: i64 = 200;
+const MOST_BY_MODEL: i64 = 32;
+/// Somebody waits for the search.
+const MODEL_WAIT: Duration = Duration::from_secs(4);
+/// What is kept; no model in use gives more.
+const MOST_DIMENSIONS: usize = 4096;
+
+/// Why a search has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum SearchError {
+    /// The tenant cannot be opened.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// Its database.
+    #[error(transparent)]
+    Tenant(#[from] TenantError),
+}
+
+/// Searches one tenant's memories.
+pub struct Search<'a> {
+    /// Opens the tenant.
+    pub router: &'a Router,
+    /// The tenant's own model.
+    pub model: &'a Model,
+    /// The server's word vectors.
+    pub table: Option<&'a Table>,
+    /// Whose memories.
+    pub who: &'a Principal,
+}
+
+/// What turns a tenant's texts into vectors.
+#[derive(Clone, Copy)]
+enum Source<'a> {
+    Model,
+    Table(&'a Table),
+}
+
+impl<'a> Search<'a> {
+    /// Facts that fit a question, best first.
+    pub async fn run(&self, asked: Question<'_>) -> Result<Vec<Ranked>, SearchError> {
+        let understood = self.understand(asked.words).await;
+        let db = self.router.open::<Read>(self.who).await?;
+        let Some((source, vector)) = understood else {
+            return Ok(memories::search(db.conn(), &asked).await?);
+        };
+        let asked = Question { vector: Some(&vector), ..asked };
+        let most = if matches!(source, Source::Model) { MOST_BY_MODEL } else { MOST_BY_TABLE };
+        let missing = vectors::missing(db.conn(), asked.among, &vector.model, most).await?;
+        if missing.is_empty() {
+            return Ok(memories::search(db.conn(), &asked).await?);
+        }
+        // Nobody waits for a provider or for a second connection while holding one.
+        drop(db);
+        let made = self.make(source, missing).await;
+        match self.router.open::<Write>(self.who).await {
+            Ok(db) => {
+                vectors::keep(db.conn(), &made).await?;
+                Ok(memories::search(db.conn(), &asked).await?)
+            }
+            Err(_) => {
+                let db = self.router.open::<Read>(self.who).await?;
+                Ok(memories::search(db.conn(), &asked).await?)
+            }
+        }
+    }
+
+    async fn understand(&self, words: &str) -> Option<(Source<'a>, Vector)> {
+        match self.embed(&[words]).await {
+            Ok(vectors) => Some((Source::Model, vectors.into_iter().next()?)),
+            Err(Some(NoModel::NotConfigured | NoModel::NotAllowed)) => {
+                let table = self.table?;
+                Some((Source::Table(table), table.vector(words)?))
+            }
+            Err(_) => None,
+        }
+    }
+
+    async fn make(&self, source: Source<'_>, missing: Vec<Missing>) -> Vec<(Vector, Missing)> {
+        match source {
+            Source::Table(table) => {
+                missing.into_iter().filter_map(|of| Some((table.vector(&of.content)?, of))).collect()
+            }
+            Source::Model => {
+                let texts: Vec<&str> = missing.iter().map(|of| of.content.as_str()).collect();
+                let vectors = self.embed(&texts).await.unwrap_or_default();
+                vectors.into_iter().zip(missing).collect()
+            }
+        }
+    }
+
+    /// The tenant's model's vectors, one a text; `None` for a model that takes too long or gives what cannot be used.
+    async fn embed(&self, texts: &[&str]) -> Result<Vec<Vector>, Option<NoModel>> {
+        let answer = tokio::time::timeout(MODEL_WAIT, self.model.embed(self.who, texts)).await;
+        let embedded = answer.map_err(|_| None)?.map_err(Some)?;
+        let is_usable = |values: &Vec<f32>| {
+            (1..=MOST_DIMENSIONS).contains(&values.len()) && values.iter().all(|value| value.is_finite())
+        };
+        if embedded.vectors.len() != texts.len() || !embedded.vectors.iter().all(is_usable) {
+            return Err(None);
+        }
+        Ok(embedded.vectors.into_iter().map(|values| Vector { model: embedded.model.clone(), values }).collect())
+    }
+}
