@@ -39,6 +39,7 @@ pub mod worker;
 pub mod settings;
 pub mod rings;
 pub mod embedded;
+pub mod import;
 pub mod demo;
 pub mod cli;
 

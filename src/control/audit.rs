@@ -5,6 +5,7 @@
 
 use serde_json::Value;
 use sqlx::Row as _;
+use sqlx::postgres::PgRow;
 use time::OffsetDateTime;
 
 use super::{Control, ControlError, Tx};
@@ -117,17 +118,25 @@ pub async fn list(control: &Control, tenant: Option<TenantId>, limit: i64) -> Re
     let sql = "select id, seq, at, actor, action, tenant_id, detail from audit
                where $1::int is null or tenant_id = $1 order by id desc limit $2";
     let rows = sqlx::query(sql).bind(tenant.map(TenantId::get)).bind(limit).fetch_all(control.pool()).await?;
-    rows.iter()
-        .map(|row| {
-            Ok(AuditRow {
-                id: row.try_get(0)?,
-                seq: row.try_get(1)?,
-                at: row.try_get(2)?,
-                actor: row.try_get(3)?,
-                action: row.try_get(4)?,
-                tenant_id: row.try_get(5)?,
-                detail: row.try_get(6)?,
-            })
-        })
-        .collect()
+    rows.iter().map(from_row).collect()
+}
+
+/// The newest rows of these actions.
+pub async fn of_actions(control: &Control, actions: &[&str], limit: i64) -> Result<Vec<AuditRow>, ControlError> {
+    let sql = "select id, seq, at, actor, action, tenant_id, detail from audit
+               where action = any($1) order by id desc limit $2";
+    let rows = sqlx::query(sql).bind(actions).bind(limit).fetch_all(control.pool()).await?;
+    rows.iter().map(from_row).collect()
+}
+
+fn from_row(row: &PgRow) -> Result<AuditRow, ControlError> {
+    Ok(AuditRow {
+        id: row.try_get(0)?,
+        seq: row.try_get(1)?,
+        at: row.try_get(2)?,
+        actor: row.try_get(3)?,
+        action: row.try_get(4)?,
+        tenant_id: row.try_get(5)?,
+        detail: row.try_get(6)?,
+    })
 }

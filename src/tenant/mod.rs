@@ -11,6 +11,7 @@ pub mod configurations;
 mod connect;
 pub mod context;
 mod db;
+pub mod imports;
 pub mod knowledge;
 pub mod memories;
 pub mod outbox;

@@ -34,6 +34,9 @@ async fn live(one: &Service<'_>, db: &Client, tenant: TenantId, caller: &str) {
     let sql = format!(
         "insert into caller_profiles (user_id, name, quick_bio) values ('{caller}', 'John', '{WORD}');
          insert into calls (call_sid, user_id, number, status) values ('CA{caller}', '{caller}', '+18005550100', 'completed');
+         insert into call_turns (call_sid, turn, user_id, heard_kind, heard, reply, source, next, awaits)
+         values ('CA{caller}', 1, '{caller}', 'said', '{WORD}', '{WORD}', 'fallback', 'listen', 'message');
+         insert into messages (call_sid, turn, user_id, kind, content) values ('CA{caller}', 1, '{caller}', 'message', '{WORD}');
          insert into memory_vectors select id, '{WORD}', 1, '\\x00000000', created_at from memories where user_id = '{caller}'"
     );
     db.batch_execute(&sql).await.unwrap();

@@ -20,6 +20,7 @@ mod erase;
 mod failures;
 mod fleet;
 mod handover;
+mod import;
 mod isolation;
 mod jobs;
 mod knowledge;

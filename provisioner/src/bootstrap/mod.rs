@@ -31,7 +31,12 @@ pub struct Superuser {
 impl Superuser {
     /// From a libpq URL, as operators have it. `sslmode` and multi-host lists go into the address.
     pub fn from_url(url: &str) -> Result<Self> {
-        let bad = |why: &str| Error::Conflict(format!("the superuser URL {why}"));
+        Self::from_url_of("the superuser URL", url)
+    }
+
+    /// The same for anybody's URL, called `what` where it is refused.
+    pub(crate) fn from_url_of(what: &str, url: &str) -> Result<Self> {
+        let bad = |why: &str| Error::Conflict(format!("{what} {why}"));
         let verify = url.contains("sslmode=verify-full");
         // libpq's word for it is not known to the parser; encryption is chosen by the address.
         let config: std::result::Result<tokio_postgres::Config, _> =
@@ -65,7 +70,7 @@ impl Superuser {
         })
     }
 
-    async fn connect(&self, database: &str) -> Result<Client> {
+    pub(crate) async fn connect(&self, database: &str) -> Result<Client> {
         let config = admin_db::login(&self.address, &self.user, &self.password, database);
         admin_db::connect(config, &self.address, &format!("database {database} as {}", self.user)).await
     }

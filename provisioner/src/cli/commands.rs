@@ -20,7 +20,7 @@ use super::args::{
 };
 use super::output::{print, say};
 use super::rotate::{on_rings, on_rotate};
-use super::{audit, clusters, declared, doctor, endings, local, migrate, model, profiles, progress, work};
+use super::{audit, clusters, declared, doctor, endings, import, local, migrate, model, profiles, progress, work};
 use crate::bootstrap::{self, Superuser};
 use crate::credentials::{self, Algorithm};
 use crate::embedded::{Attached, Durability, Embedded};
@@ -118,6 +118,7 @@ async fn command(cli: &Cli, with: Provisioner, control_url: &str) -> Result<()> 
         Command::Profile(command) => return profiles::run(&with, command, cli.output).await,
         Command::Apply(args) => return declared::apply(&with, args, cli.output).await,
         Command::Export => return declared::export(&with).await,
+        Command::Import(command) => return import::run(&with, command, cli.output).await,
         Command::Rotate(what) => on_rotate(&with, what, cli.output).await?,
         Command::Ring(what) => on_rings(&with, what).await?,
         Command::Job(job) => on_jobs(&with, job).await?,

@@ -7,6 +7,7 @@ mod commands;
 mod declared;
 mod doctor;
 mod endings;
+mod import;
 mod local;
 mod migrate;
 mod model;

@@ -10,6 +10,7 @@
 //! Postgres refuses to run as root, so root runs it as `postgres` (or `nobody`). It listens on 127.0.0.1 only, with SCRAM.
 
 mod binaries;
+mod throwaway;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -25,6 +26,7 @@ use crate::error::{Error, Result};
 use crate::settings::{self, Settings, write_private};
 use crate::{Provisioner, shipped};
 use binaries::{Binaries, SUPERUSER, User, free_port, postgres_user};
+pub(crate) use throwaway::Throwaway;
 
 const CONTROL: &str = "control";
 const TENANT_CLUSTERS: [(&str, Isolation); 2] = [("shared", Isolation::Schema), ("dedicated", Isolation::Database)];

@@ -19,6 +19,7 @@ pub(super) use profiles::Profile;
 pub(super) use records::{Audit, Job, Work};
 pub(super) use tenants::{Configured, Isolation, NumberCommand, Tenant};
 
+use super::import::Import;
 use super::migrate::Migrate;
 use crate::settings::Given;
 
@@ -124,6 +125,9 @@ pub(super) enum Command {
     Apply(Apply),
     /// Print what there is in the format of `apply`; secrets as environment variables to fill
     Export,
+    /// Another platform's database into tenants' own, counted and compared
+    #[command(subcommand)]
+    Import(Import),
     /// New credentials, without one failed request
     #[command(subcommand)]
     Rotate(Rotate),
