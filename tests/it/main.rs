@@ -35,6 +35,7 @@ mod slow_clients;
 mod states;
 mod tls;
 mod tokens;
+mod twilio_api;
 mod twilio_helper;
 mod voice;
 mod work;

@@ -1,5 +1,6 @@
 //! The command line: words into operations, results into lines or JSON.
 
+mod accounts;
 mod args;
 mod audit;
 mod clusters;
@@ -10,6 +11,7 @@ mod endings;
 mod local;
 mod migrate;
 mod model;
+mod numbers;
 mod output;
 mod profiles;
 mod progress;
