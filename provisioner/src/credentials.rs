@@ -4,6 +4,7 @@ use strowger::auth::Scope as Right;
 use strowger::auth::jwt::{self, Claims, SigningKey};
 use strowger::clock::Clock;
 use strowger::control::keys::Ring;
+use strowger::control::models::{BadUrl, BaseUrl};
 use strowger::control::tokens::{self, LegacyFor, NewKey};
 use strowger::control::{Change, accounts, installation, secrets};
 use strowger::id::{AccountSid, TenantId};
@@ -28,14 +29,10 @@ pub async fn add_account(with: &Provisioner, id: &AccountSid, owner: Option<Tena
 /// Gives an account another owner; its token is sealed anew under that one's key.
 pub async fn transfer_account(with: &Provisioner, id: &AccountSid, owner: Option<TenantId>) -> Result<()> {
     let scope = existing(with, owner).await?;
-    let unknown = || Error::Conflict(format!("account {id} is not known: add it with `strowgerctl account add`"));
-    let found = accounts::sealed(&with.control, id).await?.ok_or_else(unknown)?;
-    if found.owner == scope {
+    let (now, token) = account_token(with, id).await?;
+    if now == scope {
         return Ok(());
     }
-    let what = || format!("the token of account {id}");
-    let key = with.server_ring.unwrap_data_key(found.owner, &found.data_key).map_err(Error::vault(what()))?;
-    let token = key.open(id.as_str(), &found.token).map_err(Error::vault(what()))?;
     let sealed = with.data_key(scope, Ring::Server).await?.seal(id.as_str(), token.expose());
     let mut change = with.control.change(&with.actor).await?;
     if !accounts::transfer(&mut change, id, scope, &sealed).await? {
@@ -46,15 +43,54 @@ pub async fn transfer_account(with: &Provisioner, id: &AccountSid, owner: Option
     with.settle_all().await
 }
 
+/// Whose an account is, and its token, opened.
+pub(crate) async fn account_token(with: &Provisioner, id: &AccountSid) -> Result<(Scope, Secret)> {
+    let unknown = || Error::Conflict(format!("account {id} is not known: add it with `strowgerctl account add`"));
+    let found = accounts::sealed(&with.control, id).await?.ok_or_else(unknown)?;
+    let what = || format!("the token of account {id}");
+    let key = with.server_ring.unwrap_data_key(found.owner, &found.data_key).map_err(Error::vault(what()))?;
+    Ok((found.owner, key.open(id.as_str(), &found.token).map_err(Error::vault(what()))?))
+}
+
+/// Where providers reach the servers: the name of the setting.
+pub const PUBLIC_URL: &str = "public_url";
+/// Where Twilio's REST API is, if not where it usually is: the name of the setting.
+pub const TWILIO_BASE_URL: &str = "twilio_base_url";
+
 /// Changes what holds for every tenant; running servers know when this returns.
 pub async fn set_platform(with: &Provisioner, name: &str, value: &str) -> Result<()> {
-    if value.trim().is_empty() || value.chars().count() > 1000 || value.chars().any(char::is_control) {
-        return Err(Error::Conflict("a sentence has 1 to 1000 characters, none of them a control character".into()));
-    }
+    let value = match name {
+        PUBLIC_URL | TWILIO_BASE_URL => url(name, value)?,
+        _ if value.trim().is_empty() || value.chars().count() > 1000 || value.chars().any(char::is_control) => {
+            let text = "a sentence has 1 to 1000 characters, none of them a control character";
+            return Err(Error::Conflict(text.into()));
+        }
+        _ => value.to_owned(),
+    };
     let mut change = with.control.change(&with.actor).await?;
-    installation::set(&mut change, name, value).await?;
+    installation::set(&mut change, name, &value).await?;
     change.commit().await?;
     with.settle_all().await
+}
+
+/// Remembers where providers reach the server, for numbers that are bought; one that nothing can be bought for is left out.
+pub(crate) async fn note_public_url(with: &Provisioner, value: &str) -> Result<()> {
+    let known = installation::setting(&with.control, PUBLIC_URL).await?;
+    match url(PUBLIC_URL, value) {
+        Ok(url) if known.as_deref() != Some(&url) => set_platform(with, PUBLIC_URL, &url).await,
+        _ => Ok(()),
+    }
+}
+
+/// Without a slash at its end. Tokens go there or signatures cover it, so it is not in the clear except on this machine.
+fn url(name: &str, value: &str) -> Result<String> {
+    match BaseUrl::parse(value, false) {
+        Ok(url) => Ok(url.as_str().to_owned()),
+        Err(BadUrl::InTheClear) => Err(Error::Conflict(format!("{name} begins with https://, except on this machine"))),
+        Err(BadUrl::Malformed) => {
+            Err(Error::Conflict(format!("{name} is https://host[:port][/path], without user, query or fragment")))
+        }
+    }
 }
 
 /// Sets a secret by name; running servers know when this returns.

@@ -25,6 +25,7 @@ pub mod tenants;
 pub mod erase;
 pub mod numbers;
 pub mod credentials;
+pub mod twilio;
 mod as_tenant;
 pub mod profiles;
 pub mod configuration;

@@ -58,13 +58,36 @@ async fn begin(with: &Provisioner, number: &Number, account: &AccountSid, to: Op
     with.settle().await
 }
 
-async fn choose_account(with: &Provisioner, tenant: TenantId, wanted: Option<&AccountSid>) -> Result<AccountSid> {
-    let all: Vec<(AccountSid, Option<TenantId>)> = accounts::list(&with.control)
-        .await?
-        .into_iter()
-        .map(|account| Ok((account.id.parse()?, account.tenant)))
-        .collect::<Result<_>>()?;
-    choose(&all, &tenant, wanted).cloned()
+/// The wanted account, the tenant's only one, or the platform's only one.
+pub(crate) async fn choose_account(
+    with: &Provisioner,
+    tenant: TenantId,
+    wanted: Option<&AccountSid>,
+) -> Result<AccountSid> {
+    choose(&all_accounts(with).await?, &tenant, wanted).cloned()
+}
+
+/// The wanted account, whosever it is, or the platform's only one.
+pub(crate) async fn platforms_account(with: &Provisioner, wanted: Option<&AccountSid>) -> Result<AccountSid> {
+    let mut all = all_accounts(with).await?;
+    all.retain(|(id, owner)| wanted.map_or(owner.is_none(), |wanted| wanted == id));
+    match (all.as_slice(), wanted) {
+        ([(only, _)], _) => Ok(only.clone()),
+        ([], Some(wanted)) => {
+            Err(Error::Conflict(format!("account {wanted} is not known: add it with `strowgerctl account add`")))
+        }
+        ([], None) => Err(Error::Conflict(
+            "the platform has no account: `strowgerctl account add --provider twilio --id AC…` adds one, \
+             --tenant or --account asks another"
+                .into(),
+        )),
+        _ => Err(Error::Conflict("there is more than one account: say which with --account".into())),
+    }
+}
+
+async fn all_accounts(with: &Provisioner) -> Result<Vec<(AccountSid, Option<TenantId>)>> {
+    let all = accounts::list(&with.control).await?;
+    all.into_iter().map(|account| Ok((account.id.parse()?, account.tenant))).collect()
 }
 
 /// The wanted account, the tenant's only one, or the platform's only one. Each account comes with its owner.
@@ -90,7 +113,8 @@ pub(crate) fn choose<'a, Owner: PartialEq>(
         ([own], _) => Ok(own),
         ([], [platform]) => Ok(platform),
         ([], []) => Err(Error::Conflict(
-            "there is no account to take the number from: add one with `strowgerctl account add`".into(),
+            "there is no account to take the number from: add one with `strowgerctl account add --provider twilio --id AC…`"
+                .into(),
         )),
         _ => Err(Error::Conflict("there is more than one account: say which with --account".into())),
     }

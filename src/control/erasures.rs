@@ -89,6 +89,7 @@ pub async fn take_belongings(change: &mut Change, id: TenantId) -> Result<(), Co
              and n.provider = a.provider and n.account_id = a.external_id",
         ),
         ("accounts", "delete from accounts where tenant_id = $1"),
+        ("subaccounts", "delete from twilio_subaccounts where tenant_id = $1"),
         ("secrets", "delete from secrets where tenant_id = $1"),
     ] {
         let done = sqlx::query(sql).bind(id.get()).execute(change.conn()).await?;

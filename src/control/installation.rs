@@ -57,8 +57,13 @@ pub async fn set(change: &mut Change, name: &str, value: &str) -> Result<(), Con
     change.record("platform.set", None, serde_json::json!({ "name": name, "value": value })).await
 }
 
+/// One of them; `None` where nobody has said.
+pub async fn setting(control: &Control, name: &str) -> Result<Option<String>, ControlError> {
+    let sql = "select value from platform_settings where name = $1";
+    Ok(sqlx::query_scalar(sql).bind(name).fetch_optional(control.pool()).await?)
+}
+
 /// What callers of a suspended tenant hear.
 pub async fn suspended_sentence(control: &Control) -> Result<Option<String>, ControlError> {
-    let sql = "select value from platform_settings where name = 'suspended_sentence'";
-    Ok(sqlx::query_scalar(sql).fetch_optional(control.pool()).await?)
+    setting(control, "suspended_sentence").await
 }

@@ -21,6 +21,7 @@ pub mod placements;
 pub mod profiles;
 pub mod sealed;
 pub mod secrets;
+pub mod subaccounts;
 pub mod tenants;
 pub mod tokens;
 pub mod turns;

@@ -1,11 +1,14 @@
 //! The one HTTP client for all providers.
 //!
 //! It follows no redirect and asks no proxy of the environment: a key goes to the host that the operator named and to no
-//! other. Answers are bounded in size and in time, and a request that may simply be repeated is repeated once.
+//! other. Answers are bounded in size and in time. A request that may simply be repeated is repeated once; one that must not
+//! happen twice goes through [`Http::send_once`].
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::Bytes;
@@ -114,6 +117,11 @@ impl Http {
         self.once(request, until).await
     }
 
+    /// Sends a request that must not be carried out twice, such as one that buys: whatever comes of it is the answer.
+    pub async fn send_once(&self, request: &Request<Bytes>, within: Duration) -> Result<Answer, HttpError> {
+        self.once(request, Instant::now() + within).await
+    }
+
     async fn once(&self, request: &Request<Bytes>, until: Instant) -> Result<Answer, HttpError> {
         let (parts, body) = request.clone().into_parts();
         let whole = self.exchange(Request::from_parts(parts, Full::new(body)));
@@ -155,7 +163,17 @@ fn tls() -> Result<rustls::ClientConfig, rustls::Error> {
 
 /// `Bearer …`, in memory that is wiped when the request is gone; `None` if the key cannot stand in a header.
 pub fn bearer(key: &Secret) -> Option<HeaderValue> {
-    let value = Zeroizing::new([b"Bearer ", key.expose()].concat());
+    sensitive(Zeroizing::new([b"Bearer ", key.expose()].concat()))
+}
+
+/// `Basic …`, likewise.
+pub fn basic(user: &str, password: &Secret) -> Option<HeaderValue> {
+    let pair = Zeroizing::new([user.as_bytes(), b":", password.expose()].concat());
+    let encoded = Zeroizing::new(STANDARD.encode(&pair));
+    sensitive(Zeroizing::new([b"Basic ", encoded.as_bytes()].concat()))
+}
+
+fn sensitive(value: Zeroizing<Vec<u8>>) -> Option<HeaderValue> {
     let mut header = HeaderValue::from_maybe_shared(Bytes::from_owner(value)).ok()?;
     header.set_sensitive(true);
     Some(header)
@@ -205,5 +223,8 @@ mod tests {
         let header = |key: &str| bearer(&Secret::new(key.as_bytes().to_vec()));
         assert!(header("sk-1").is_some_and(|value| value.is_sensitive() && value == "Bearer sk-1"));
         assert!(header("sk-1\r\nHost: elsewhere").is_none());
+        // The example of RFC 7617.
+        let basic = basic("Aladdin", &Secret::new(b"open sesame".to_vec())).unwrap();
+        assert!(basic.is_sensitive() && basic == "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
     }
 }

@@ -87,8 +87,13 @@ struct Up {
 
 impl Up {
     fn start(folder: &Folder) -> Self {
+        Self::start_with(folder, &[])
+    }
+
+    fn start_with(folder: &Folder, extra: &[&str]) -> Self {
         let mut child = Command::new(strowgerctl())
             .args(["up", "--data", folder.path(), "--port", "0"])
+            .args(extra)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -186,8 +191,9 @@ fn a_folder_of_somebody_else_is_left_alone() {
 #[tokio::test]
 async fn commands_work_beside_up_which_stops_what_it_started() {
     let folder = Folder::new("up");
-    let mut up = Up::start(&folder);
+    let mut up = Up::start_with(&folder, &["--public-url", "https://calls.example"]);
     assert!(up.is_alive().await);
+    assert_eq!(folder.json(&["platform", "show"])["public_url"], "https://calls.example", "for `number buy`");
     let taken = folder.ctl(&["up", "--port", "0"], "");
     assert_eq!((taken.code, taken.stderr.contains("in use")), (Some(3), true), "{}", taken.stderr);
 

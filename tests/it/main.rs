@@ -39,6 +39,7 @@ mod slow_clients;
 mod states;
 mod tls;
 mod tokens;
+mod twilio_api;
 mod twilio_helper;
 mod voice;
 mod work;

@@ -6,28 +6,29 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use strowger::control::clusters::Isolation;
-use strowger::control::numbers::{self, Assignment};
 use strowger::control::tokens::LegacyFor;
-use strowger::control::{Actor, Control, accounts, installation, jobs as rows_of_jobs, tenants as rows, tokens, usage};
+use strowger::control::{Actor, Control, installation, jobs as rows_of_jobs, tenants as rows, tokens, usage};
 use strowger::id::Prefix;
 use strowger::telemetry::Stop;
 use strowger::vault::{MasterRing, Secret as Bytes};
 use zeroize::Zeroizing;
 
 use super::args::{
-    self, Account, Audit, Cli, Command, Configured, Job, Key, KeyAlgorithm, NumberCommand, Platform, Profile, Secret,
-    Tenant, Token, Usage,
+    self, Audit, Cli, Command, Configured, Job, Key, KeyAlgorithm, Platform, Profile, Secret, Tenant, Token, Usage,
 };
 use super::output::{print, say};
 use super::rotate::{on_rings, on_rotate};
-use super::{audit, clusters, declared, doctor, endings, import, local, migrate, model, profiles, progress, work};
+use super::{
+    accounts, audit, clusters, declared, doctor, endings, import, local, migrate, model, numbers, profiles, progress,
+    work,
+};
 use crate::bootstrap::{self, Superuser};
 use crate::credentials::{self, Algorithm};
 use crate::embedded::{Attached, Durability, Embedded};
 use crate::error::{Error, Result};
 use crate::settings::{self, Settings};
 use crate::tenants::{Because, NewTenant};
-use crate::{Provisioner, configuration, erase, jobs, numbers as number_operations, tenants, worker};
+use crate::{Provisioner, configuration, erase, jobs, tenants, worker};
 
 /// Carries out what was typed.
 pub async fn run(cli: Cli) -> Result<()> {
@@ -97,8 +98,8 @@ async fn command(cli: &Cli, with: Provisioner, control_url: &str) -> Result<()> 
             endings::erase(&with, *id, *now, *confirm, reason).await?
         }
         Command::Tenant(tenant) => on_tenants(&with, tenant).await?,
-        Command::Account(account) => on_accounts(&with, account).await?,
-        Command::Number(number) => on_numbers(&with, number).await?,
+        Command::Account(account) => accounts::run(&with, account).await?,
+        Command::Number(number) => numbers::run(&with, number).await?,
         Command::Secret(Secret::Set { name, tenant }) => {
             credentials::set_secret(&with, *tenant, name, &from_stdin("the secret")?).await?;
             json!({ "name": name, "customer_id": tenant })
@@ -180,51 +181,6 @@ async fn configured(with: &Provisioner, command: &Configured) -> Result<Value> {
     }
 }
 
-async fn on_accounts(with: &Provisioner, command: &Account) -> Result<Value> {
-    match command {
-        Account::Add { id, tenant, .. } => {
-            credentials::add_account(with, id, *tenant, &from_stdin("the auth token")?).await?;
-        }
-        Account::Transfer { id, tenant } => credentials::transfer_account(with, id, *tenant).await?,
-        Account::List => {}
-    }
-    Ok(json!(accounts::list(with.control()).await?))
-}
-
-async fn on_numbers(with: &Provisioner, command: &NumberCommand) -> Result<Value> {
-    match command {
-        NumberCommand::Assign { number, tenant, account } => {
-            let heard = number_operations::assign(with, number, *tenant, account.as_ref()).await?;
-            Ok(
-                json!({ "number": number.to_string(), "customer_id": tenant, "instances": heard.instances, "acknowledged": heard.acknowledged }),
-            )
-        }
-        NumberCommand::Replace { old, new } => {
-            let (tenant, heard) = number_operations::replace(with, old, new).await?;
-            Ok(
-                json!({ "number": new.to_string(), "customer_id": tenant, "instances": heard.instances, "acknowledged": heard.acknowledged }),
-            )
-        }
-        NumberCommand::Release { number } => {
-            let heard = number_operations::release(with, number).await?;
-            Ok(
-                json!({ "number": number.to_string(), "customer_id": null, "instances": heard.instances, "acknowledged": heard.acknowledged }),
-            )
-        }
-        NumberCommand::List => {
-            let shown = |row: &numbers::NumberRow| {
-                let (state, tenant) = match &row.assignment {
-                    Assignment::Active(tenant) => ("active", Some(*tenant)),
-                    Assignment::Moving { to, .. } => ("moving", *to),
-                    Assignment::Released => ("released", None),
-                };
-                json!({ "number": row.number.to_string(), "customer_id": tenant, "account": row.account.as_str(), "state": state })
-            };
-            Ok(numbers::list(with.control()).await?.iter().map(shown).collect())
-        }
-    }
-}
-
 async fn on_keys(with: &Provisioner, command: &Key) -> Result<Value> {
     match command {
         Key::Add { kid, legacy: true, tenant, all_tenants, .. } => {
@@ -296,7 +252,7 @@ pub(super) fn listen() -> Result<Stop> {
 }
 
 /// What comes on standard input, without the line's end.
-fn from_stdin(what: &str) -> Result<Bytes> {
+pub(super) fn from_stdin(what: &str) -> Result<Bytes> {
     let mut text = Zeroizing::new(String::new());
     std::io::stdin().read_to_string(&mut text).map_err(Error::io(format!("read {what} from standard input")))?;
     let text = text.trim_end_matches(['\r', '\n']);

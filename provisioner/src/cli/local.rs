@@ -16,7 +16,7 @@ use crate::bootstrap::Superuser;
 use crate::embedded::{Durability, Embedded};
 use crate::error::{Error, Result};
 use crate::settings::Settings;
-use crate::{Provisioner, demo, worker};
+use crate::{Provisioner, credentials, demo, worker};
 
 /// What runs on an embedded installation besides Postgres.
 struct Running {
@@ -29,6 +29,9 @@ impl Running {
     async fn start(data: &Path, embedded: &Embedded, actor: Actor, serving: &Serving<'_>) -> Result<Self> {
         let with = Arc::new(embedded.provisioner(actor, &say).await?);
         embedded.announce()?;
+        if let Some(url) = serving.public_url {
+            credentials::note_public_url(&with, url).await?;
+        }
         let listening = Control::lazy(&Settings::from_data(data)?.control_url, "strowgerctl worker", 1)?;
         let server = Server::start(data, serving).await?;
         let worker = tokio::spawn(worker::run(Arc::clone(&with), listening));

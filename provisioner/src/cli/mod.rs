@@ -1,5 +1,6 @@
 //! The command line: words into operations, results into lines or JSON.
 
+mod accounts;
 mod args;
 mod audit;
 mod clusters;
@@ -11,6 +12,7 @@ mod import;
 mod local;
 mod migrate;
 mod model;
+mod numbers;
 mod output;
 mod profiles;
 mod progress;

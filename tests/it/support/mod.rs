@@ -5,6 +5,7 @@ mod clusters;
 pub(crate) mod forge;
 pub(crate) mod load;
 mod official;
+pub(crate) mod official_rest;
 pub(crate) mod counting_proxy;
 pub(crate) mod model_stub;
 mod process;
@@ -12,6 +13,7 @@ mod proxy;
 mod raw;
 mod service;
 mod twilio;
+pub(crate) mod twilio_api;
 mod world;
 
 pub(crate) use {

@@ -18,6 +18,28 @@ pub(in crate::cli) enum Account {
         #[arg(long)]
         tenant: Option<TenantId>,
     },
+    /// Make a subaccount for a tenant under the platform's account, and add it as the tenant's own
+    ///
+    /// Run again, also after it was killed, it finds the one that there is.
+    Create {
+        #[arg(long, value_parser = ["twilio"])]
+        provider: String,
+        #[arg(long)]
+        tenant: TenantId,
+        /// What Twilio's console shows, before a mark that no other subaccount has [default: the tenant's name]
+        #[arg(long)]
+        friendly_name: Option<String>,
+        /// Which account of the platform's it is under, if there is more than one
+        #[arg(long)]
+        under: Option<AccountSid>,
+    },
+    /// Close a tenant's subaccount at Twilio, with its numbers, for ever, and forget it here
+    Close {
+        id: AccountSid,
+        /// The same id once more
+        #[arg(long)]
+        confirm: AccountSid,
+    },
     /// Give an account, with its token, another owner
     Transfer {
         id: AccountSid,
@@ -25,7 +47,7 @@ pub(in crate::cli) enum Account {
         #[arg(long)]
         tenant: Option<TenantId>,
     },
-    /// All accounts
+    /// All accounts, and whose they are. A tenant without one is served with the platform's
     List,
 }
 

@@ -3,6 +3,7 @@
 mod clusters;
 mod credentials;
 mod models;
+mod numbers;
 mod profiles;
 mod records;
 mod tenants;
@@ -15,12 +16,14 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(super) use clusters::{Cluster, ClusterKind, Copies};
 pub(super) use credentials::{Account, Key, KeyAlgorithm, Ring, Rotate, Secret, Token};
 pub(super) use models::{Model, Usage, YesNo};
+pub(super) use numbers::{NumberCommand, NumberKind};
 pub(super) use profiles::Profile;
 pub(super) use records::{Audit, Job, Work};
-pub(super) use tenants::{Configured, Isolation, NumberCommand, Tenant};
+pub(super) use tenants::{Configured, Isolation, Tenant};
 
 use super::import::Import;
 use super::migrate::Migrate;
+use crate::credentials::{PUBLIC_URL, TWILIO_BASE_URL};
 use crate::settings::Given;
 
 /// The operator's command line for Strowger.
@@ -52,7 +55,7 @@ pub struct Cli {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed; 2 not a command; 3 refused, nothing was changed: ask for something else or \
-                          change the state first; 4 a database does not answer: run the same command again later; 5 done, and \
+                          change the state first; 4 a database or a provider does not answer: run the same command again later; 5 done, and \
                           something is left for you to do, or the doctor found something: the message says what.\n\
                           Every command can be run again after it was interrupted, with the same result.";
 
@@ -188,7 +191,8 @@ pub(super) struct Up {
     /// Port of the server; 0 picks a free one
     #[arg(long, default_value_t = 8080)]
     pub(super) port: u16,
-    /// Where providers reach the server; their signatures cover it [default: where it listens]
+    /// Where providers reach the server; their signatures cover it, and `number buy` points webhooks there
+    /// [default: where it listens]
     #[arg(long)]
     pub(super) public_url: Option<String>,
     /// The folder of a static word-vector model, for search by meaning: see ops/word-vectors.sh [default: none]
@@ -205,8 +209,10 @@ pub(super) enum Platform {
     Show,
     /// Change a setting
     Set {
-        /// suspended_sentence: what callers of a suspended tenant hear
-        #[arg(value_parser = ["suspended_sentence"])]
+        /// suspended_sentence: what callers of a suspended tenant hear. public_url: where providers reach the servers, the same
+        /// as their --public-url; `number buy` and `number configure` point webhooks there. twilio_base_url: where Twilio's REST API
+        /// is [default: https://api.twilio.com]
+        #[arg(value_parser = ["suspended_sentence", PUBLIC_URL, TWILIO_BASE_URL])]
         name: String,
         value: String,
     },

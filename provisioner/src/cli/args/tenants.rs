@@ -1,10 +1,9 @@
-//! `tenant`, `number`.
+//! `tenant`.
 
 use std::path::PathBuf;
 
 use clap::{Subcommand, ValueEnum};
-use strowger::id::{AccountSid, Region, TenantId};
-use strowger::phone::Number;
+use strowger::id::{Region, TenantId};
 use time::OffsetDateTime;
 
 use super::values::{later, seconds};
@@ -127,32 +126,4 @@ pub(in crate::cli) enum Configured {
         #[arg(long)]
         file: Option<PathBuf>,
     },
-}
-
-#[derive(Debug, Subcommand)]
-pub(in crate::cli) enum NumberCommand {
-    /// Give a number to a tenant, taking it from whoever had it
-    Assign {
-        /// +18005550100, or whatsapp:106540352242922
-        #[arg(allow_hyphen_values = true)]
-        number: Number,
-        #[arg(long)]
-        tenant: TenantId,
-        /// The account whose webhooks name it [default: the tenant's only one, else the platform's]
-        #[arg(long)]
-        account: Option<AccountSid>,
-    },
-    /// Give a tenant another number in the place of one that it has, which nobody answers afterwards
-    Replace {
-        /// The number that it has
-        #[arg(allow_hyphen_values = true)]
-        old: Number,
-        /// The number that it gets, under the same account
-        #[arg(allow_hyphen_values = true)]
-        new: Number,
-    },
-    /// Take a number away; nobody answers it afterwards
-    Release { number: Number },
-    /// All numbers
-    List,
 }

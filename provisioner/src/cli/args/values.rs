@@ -17,6 +17,12 @@ pub(super) fn scopes(text: &str) -> Result<ScopeList, String> {
     all.and_then(|all| if all.is_empty() { Err("at least one scope".to_owned()) } else { Ok(ScopeList(all)) })
 }
 
+/// What Twilio takes for a part of a number.
+pub(super) fn pattern(text: &str) -> Result<String, String> {
+    let shaped = (2..=16).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'*');
+    if shaped { Ok(text.to_owned()) } else { Err("2 to 16 digits, letters or *, as in 555**99 or MUSIC".to_owned()) }
+}
+
 /// A time, or how long from now.
 pub(super) fn later(text: &str) -> Result<OffsetDateTime, String> {
     if let Ok(seconds) = seconds(text) {

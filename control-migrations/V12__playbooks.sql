@@ -1,1 +1,0 @@
--- Playbooks: what a tenant clones.
