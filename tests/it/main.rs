@@ -31,6 +31,7 @@ mod memories;
 mod memory_search;
 mod profiles;
 mod model;
+mod old_client;
 mod processing;
 mod provisioning;
 mod rotation;
