@@ -21,6 +21,7 @@ use crate::app::promises::Promises;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::control::changes::LISTENER_PREFIX;
+use crate::control::work::WORKER_PREFIX;
 use crate::control::{Control, installation};
 use crate::directory::{self, Directory};
 use crate::providers::http::Http;
@@ -82,6 +83,7 @@ impl Server {
         let promises = Arc::new(Promises::new(Arc::clone(&directory), Arc::clone(&router)));
         let (stop_work, stopping) = watch::channel(false);
         let worker = Worker::new(
+            Control::lazy(&config.control_url, &format!("{WORKER_PREFIX}{}", config.instance), 2)?,
             Arc::clone(&directory),
             Arc::clone(&router),
             Arc::clone(&promises),

@@ -11,6 +11,9 @@ use super::{Change, Control, ControlError};
 use crate::id::TenantId;
 use crate::vault::{Sealed, WorkPayload};
 
+/// Sessions that claim work carry this and the instance's name as their `application_name`.
+pub const WORKER_PREFIX: &str = "work ";
+
 /// How many items of one tenant are worked on at once, on all servers together.
 pub const IN_FLIGHT_PER_TENANT: i64 = 2;
 

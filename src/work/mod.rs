@@ -15,6 +15,7 @@ use crate::app::processing;
 use crate::app::promises::{Item, PromiseError, Promises};
 use crate::auth::Principal;
 use crate::control::work::{self, Claimed, Ended, LEASE_S, MAX_ATTEMPTS, Swept};
+use crate::control::{Control, ControlError};
 use crate::directory::{Directory, DirectoryError};
 use crate::tenant::{Refused, Router};
 use crate::vault::VaultError;
@@ -26,6 +27,8 @@ const LOOK: Duration = Duration::from_secs(1);
 /// How long one attempt may take; the lease outlasts it.
 const ATTEMPT: Duration = Duration::from_secs(90);
 const _: () = assert!(ATTEMPT.as_secs() < LEASE_S as u64);
+/// How often it is tried to say how an attempt ended.
+const SAID_AGAIN: u32 = 5;
 /// How often an outbox is looked into that nobody told us of, and for the first time after a start.
 const SWEEP: Duration = Duration::from_secs(60);
 /// Outboxes a sweep.
@@ -37,6 +40,8 @@ const PRUNE: Duration = Duration::from_secs(600);
 
 /// Carries out durable work. One for a process, behind an [`Arc`].
 pub struct Worker {
+    /// Connections of its own: one that broke is found broken here, and no request is told that control is away.
+    control: Control,
     directory: Arc<Directory>,
     router: Arc<Router>,
     promises: Arc<Promises>,
@@ -46,15 +51,16 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// A worker over what a server has.
+    /// A worker over what a server has, with a control pool of its own.
     pub fn new(
+        control: Control,
         directory: Arc<Directory>,
         router: Arc<Router>,
         promises: Arc<Promises>,
         model: Arc<Model>,
         holder: String,
     ) -> Self {
-        Self { directory, router, promises, model, holder }
+        Self { control, directory, router, promises, model, holder }
     }
 
     /// Works until `stop` says so, and ends what is under way.
@@ -79,8 +85,7 @@ impl Worker {
     /// Claims as much as there is room for.
     async fn fill(self: &Arc<Self>, running: &mut JoinSet<()>) {
         while running.len() < SLOTS {
-            let claim = work::claim(self.directory.control(), &self.holder, &Item::KINDS);
-            match self.directory.ask(claim).await {
+            match work::claim(&self.control, &self.holder, &Item::KINDS).await {
                 Ok(Some(item)) => drop(running.spawn(Arc::clone(self).work_on(item))),
                 Ok(None) => return,
                 Err(error) => {
@@ -102,9 +107,17 @@ impl Worker {
         if let Ended::Later(reason) | Ended::Never(reason) = &how {
             tracing::warn!(tenant.id = %item.tenant(), work.id = item.id(), work.kind = item.kind, item.attempts, reason, "work failed");
         }
-        // Unsaid, the lease ends by itself and the item is done again, which its handler can bear.
-        if let Err(error) = work::end(self.directory.control(), &item, &self.holder, &how).await {
-            tracing::warn!(work.id = item.id(), %error, "could not say how work ended");
+        self.say(&item, &how).await;
+    }
+
+    /// Says how an attempt ended. Unsaid, the lease ends by itself and the item is done again, which its handler can bear.
+    async fn say(&self, item: &Claimed, how: &Ended) {
+        for _ in 0..SAID_AGAIN {
+            match work::end(&self.control, item, &self.holder, how).await {
+                Ok(()) => return,
+                Err(error) => tracing::warn!(work.id = item.id(), %error, "could not say how work ended"),
+            }
+            tokio::time::sleep(LOOK).await;
         }
     }
 
@@ -130,7 +143,7 @@ impl Worker {
             let done = tokio::select! {
                 _ = soon.tick() => self.sweep_known().await,
                 _ = sweep.tick() => self.sweep().await,
-                _ = prune.tick() => self.directory.ask(work::prune(self.directory.control())).await.map(drop),
+                _ = prune.tick() => work::prune(&self.control).await.map(drop),
             };
             if let Err(error) = done {
                 tracing::debug!(%error, "could not look after the queue");
@@ -139,9 +152,9 @@ impl Worker {
     }
 
     /// Looks into the outboxes that this process has written to, once control is back.
-    async fn sweep_known(&self) -> Result<(), DirectoryError> {
+    async fn sweep_known(&self) -> Result<(), ControlError> {
         for tenant in self.promises.waiting_outside() {
-            if let Some(swept) = self.directory.ask(work::sweep(self.directory.control(), tenant)).await? {
+            if let Some(swept) = work::sweep(&self.control, tenant).await? {
                 self.look_into(&swept).await;
             }
         }
@@ -149,10 +162,9 @@ impl Worker {
     }
 
     /// Looks into the outboxes whose turn it is.
-    pub async fn sweep(&self) -> Result<(), DirectoryError> {
+    pub async fn sweep(&self) -> Result<(), ControlError> {
         for _ in 0..SWEPT_AT_ONCE {
-            let next = work::next_to_sweep(self.directory.control());
-            let Some(swept) = self.directory.ask(next).await? else { return Ok(()) };
+            let Some(swept) = work::next_to_sweep(&self.control).await? else { return Ok(()) };
             self.look_into(&swept).await;
         }
         Ok(())

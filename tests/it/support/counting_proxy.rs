@@ -41,12 +41,19 @@ pub(crate) struct Tap {
     sprung: Arc<Notify>,
     /// Only sessions whose startup says so are counted.
     of: &'static str,
+    /// And those that say this are not.
+    but: Option<&'static str>,
 }
 
 impl Tap {
     /// Counts what sessions send that name themselves with this; an empty text is in every name.
     pub(crate) fn of(program: &'static str) -> Self {
-        Self { state: Arc::default(), sprung: Arc::default(), of: program }
+        Self { state: Arc::default(), sprung: Arc::default(), of: program, but: None }
+    }
+
+    /// The same, for all sessions but those that name themselves with this.
+    pub(crate) fn of_all_but(program: &'static str) -> Self {
+        Self { but: Some(program), ..Self::of("") }
     }
 
     /// A proxy in front of `target`; returns its port.
@@ -119,7 +126,8 @@ impl Tap {
         let ours = loop {
             if let Some(startup) = pass_startup(&mut client, &mut server).await? {
                 // A server that runs beside the program under test comes through here too, and is left alone.
-                break String::from_utf8_lossy(&startup).contains(self.of);
+                let name = String::from_utf8_lossy(&startup);
+                break name.contains(self.of) && !self.but.is_some_and(|but| name.contains(but));
             }
         };
         let mut caught = None;
