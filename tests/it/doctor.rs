@@ -138,7 +138,7 @@ fn a_damaged_fleet_is_explained_and_mended() {
 
         let db = w.as_tenant(id(2)).await;
         db.execute("insert into memories (user_id, content) values ('+18005550199', 'x')", &[]).await.unwrap();
-        w.as_tenant(id(3)).await.query("select * from settings", &[]).await.unwrap();
+        w.as_tenant(id(3)).await.query("select * from configurations", &[]).await.unwrap();
     });
 }
 

@@ -165,7 +165,7 @@ fn a_deleted_tenant_is_kept_for_its_grace() {
         w.ctl(&["tenant", "delete", &id, "--grace", "2d"]).json();
         let undeleted = w.ctl(&["tenant", "undelete", &id]).json();
         assert_eq!((&undeleted["state"], &undeleted["generation"]), (&json!("active"), &json!(tenant.generation)));
-        w.as_tenant(tenant.id).await.query("select * from settings", &[]).await.unwrap();
+        w.as_tenant(tenant.id).await.query("select * from configurations", &[]).await.unwrap();
         until(&db, "select not exists (select from jobs where kind = 'erase' and state in ('queued', 'running'))")
             .await;
         assert_eq!(w.ctl(&["tenant", "undelete", &id]).json()["state"], "active", "run again");

@@ -18,8 +18,7 @@ const OTHER: &str = "+18005550101";
 /// A tenant whose greeting is its own name.
 async fn greeter(w: &World, name: &str, isolation: Isolation) -> Tenant {
     let tenant = w.tenant(name, isolation).await;
-    let db = w.as_tenant(tenant.id).await;
-    db.execute("update settings set greeting = $1", &[&name]).await.unwrap();
+    w.configure(tenant.id, &serde_json::json!({ "greeting": name })).await;
     tenant
 }
 

@@ -236,7 +236,7 @@ fn readiness_says_what_is_missing() {
 
         one.set(&json!({ "companyName": "One" })).await;
         one.teach("What?", "That.").await;
-        db.batch_execute("update settings set agent_name = 'Ada'").await.unwrap();
+        w.configure(one.id, &json!({ "agent_name": "Ada" })).await;
         let account = w.account(1, None).await;
         w.assign("+18005550111", one.id, &account).await;
         assert_eq!(one.get("readiness").await.body["score"], 0, "up to 30 s old");

@@ -50,7 +50,7 @@ fn a_read_only_tenant_is_read_greeted_and_not_written() {
 
         let doctor = w.ctl(&["doctor"]);
         assert_eq!(doctor.code, Some(0), "as it must be: {}{}", doctor.stdout, doctor.stderr);
-        for refused in [write, "update settings set agent_name = 'x'", "delete from memories"] {
+        for refused in [write, "update configurations set content = '{}'", "delete from memories"] {
             let error = db.execute(refused, &[]).await.expect_err(refused);
             assert_eq!(error.code(), Some(&SqlState::INSUFFICIENT_PRIVILEGE), "{refused}");
         }

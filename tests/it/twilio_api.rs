@@ -97,7 +97,7 @@ fn a_number_is_searched_bought_and_answered() {
         let again = buy(&w, NUMBER, &tenant).json();
         assert_eq!((&again["bought"], api.purchases(NUMBER), audited(&w, "number.buy").await), (&json!(false), 1, 1));
 
-        w.as_tenant(tenant.id).await.execute("update settings set agent_name = 'Ada'", &[]).await.unwrap();
+        w.configure(tenant.id, &json!({ "agent_name": "Ada" })).await;
         let said = account.dial(&w.server(), "+18005550199", NUMBER).await.text().await.unwrap();
         assert!(said.contains("Ada"), "{said}");
         // What Twilio is told to call is what a server serves.

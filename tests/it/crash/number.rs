@@ -61,7 +61,7 @@ fn killed_assign_is_finished_when_run_again() {
         println!("number assign: killed at each of {statements} statements ({lane:?}); an unkilled run sends {again}");
         assert_eq!(again, statements);
 
-        w.as_tenant(from.id).await.execute("update settings set agent_name = 'Ada'", &[]).await.unwrap();
+        w.configure(from.id, &serde_json::json!({ "agent_name": "Ada" })).await;
         let said = account.dial(&w.server(), "+18005550199", NUMBER).await.text().await.unwrap();
         assert!(said.contains("Ada"), "{said}");
     });

@@ -140,6 +140,13 @@ impl World {
         credentials::mint(&self.with, tenant, scopes, 3600).await.unwrap()
     }
 
+    /// Changes how a tenant's receptionist is configured, as a new version.
+    pub(crate) async fn configure(&self, tenant: TenantId, changed: &serde_json::Value) {
+        let sql = "insert into configurations (version, content, created_by)
+                   select version + 1, content || $1, 'test' from configurations order by version desc limit 1";
+        self.as_tenant(tenant).await.execute(sql, &[changed]).await.unwrap();
+    }
+
     /// A connection as a tenant's own login, outside of any router.
     pub(crate) async fn as_tenant(&self, tenant: TenantId) -> Client {
         connect(&tenants::connection(&self.with, tenant).await.unwrap()).await.unwrap()
