@@ -13,6 +13,7 @@ mod compile_fail;
 mod contract;
 mod configuration;
 mod crash;
+mod day;
 mod declared;
 mod doctor;
 mod embedded;

@@ -1,0 +1,184 @@
+//! One day of three businesses: set up from nothing, called by the same people at the same time, and each remembers only its own.
+//!
+//! Every text of a business holds a word of its own, in what it answers, what its callers say and what is noted of them. No word
+//! may be in another's answers, in a log or in what control keeps.
+//!
+//! Red when `app/answers.rs` keys its cache by anything but the tenant, or `work/mod.rs` makes a principal of another item's tenant.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use strowger::auth::Scope;
+
+use crate::support::{Account, Answer, Server, Service, World, answer, until, world};
+
+/// A client of all three.
+const KNOWN: &str = "+15551234567";
+/// Somebody who has never called anybody.
+const UNKNOWN: &str = "+15557654321";
+
+/// A business as it is set up: what it is, and the word that gives it away.
+struct Plan {
+    n: u32,
+    isolation: &'static str,
+    template: &'static str,
+    word: &'static str,
+    fields: fn() -> Value,
+    /// The line that its template makes of the fields.
+    bio: &'static str,
+}
+
+const PLANS: [Plan; 3] = [
+    Plan {
+        n: 1,
+        isolation: "schema",
+        template: "insurance_v1",
+        word: "quokka",
+        fields: || json!({ "name": "John Smith", "county": "Orange County", "policies": { "auto_1": { "year": 2019 } } }),
+        bio: "John Smith | Orange County | 1 Auto",
+    },
+    Plan {
+        n: 2,
+        isolation: "schema",
+        template: "real_estate_v1",
+        word: "axolotl",
+        fields: || json!({ "name": "Johnny", "buyer_or_seller": "buyer", "looking_in": "Newport Beach" }),
+        bio: "Johnny | Buyer | Looking in Newport Beach",
+    },
+    Plan {
+        n: 3,
+        isolation: "database",
+        template: "music_shop_v1",
+        word: "okapi",
+        fields: || json!({ "name": "John S." }),
+        bio: "John S.",
+    },
+];
+
+struct Business<'a> {
+    plan: &'a Plan,
+    id: i64,
+    number: String,
+    account: Account,
+    service: Service<'a>,
+}
+
+impl<'a> Business<'a> {
+    /// From nothing to taking calls: the operator's commands, then the business's own settings.
+    async fn onboard(w: &World, server: &'a Server, plan: &'a Plan) -> Self {
+        let (n, word) = (plan.n, plan.word);
+        let made =
+            w.ctl(&["tenant", "create", "--name", &format!("Business {n}"), "--isolation", plan.isolation]).json();
+        let id = made["customer_id"].as_i64().unwrap();
+        let (tenant, number, account) = (id.to_string(), format!("+1800555020{n}"), Account::new(n));
+        let add = ["account", "add", "--provider", "twilio", "--id", &account.sid, "--tenant", &tenant];
+        w.ctl_with(&add, &account.token).json();
+        w.ctl(&["number", "assign", &number, "--tenant", &tenant]).json();
+        w.ctl(&["profile", "bind", "--tenant", &tenant, plan.template]).json();
+        assert_eq!(w.ctl_with(&["secret", "set", "--tenant", &tenant, "model.api_key"], "sk").code, Some(0));
+        let token = w.token(i32::try_from(id).unwrap().try_into().unwrap(), Scope::ALL).await;
+        let business = Self { plan, id, number, account, service: Service { server, token } };
+
+        let greeting = format!("Welcome to {word}.");
+        let known = format!("Welcome back to {word}, {{caller_name}}.");
+        let configuration = json!({ "agent_name": "Ada", "greeting": greeting, "greeting_known": known });
+        business.send(Method::PATCH, "/v1/config", &configuration).await;
+        let company = format!("/api/company/{id}");
+        let variables = json!({ "companyName": word, "opens": "eight" });
+        business.send(Method::PATCH, &format!("{company}/configuration/variables"), &variables).await;
+        let question = json!({ "question": "When are you open?", "answer": "{companyName} opens at {opens}." });
+        business.send(Method::POST, &format!("{company}/knowledge-management"), &question).await;
+        let ready = business.service.get(&format!("{company}/readiness")).await;
+        assert_eq!((&ready.body["score"], &ready.body["missing"]), (&json!(100), &json!([])), "{ready:?}");
+        business
+    }
+
+    async fn send(&self, method: Method, path: &str, body: &Value) -> Answer {
+        let found = answer(self.service.request(method, path).json(body)).await;
+        assert!((200..300).contains(&found.status), "{path}: {found:?}");
+        found
+    }
+
+    /// What a caller hears in one conversation, to its end.
+    async fn call(&self, caller: &str, says: &[&str]) -> Vec<String> {
+        let form = self.account.call(caller, &self.number);
+        let mut heard = vec![self.told("/call/incoming", &form, &[]).await];
+        for (turn, said) in says.iter().enumerate() {
+            heard.push(self.told(&format!("/call/turn?turn={}", turn + 1), &form, &[("SpeechResult", said)]).await);
+        }
+        let ended: Vec<_> = form.into_iter().filter(|(name, _)| name != "CallStatus").collect();
+        self.told("/call/status", &ended, &[("CallStatus", "completed"), ("CallDuration", "60")]).await;
+        heard
+    }
+
+    async fn told(&self, path: &str, form: &[(String, String)], more: &[(&str, &str)]) -> String {
+        let more = more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let fields: Vec<_> = form.iter().cloned().chain(more).collect();
+        let found = answer(self.account.signed(self.service.server, path, &fields)).await;
+        assert_eq!(found.status, 200, "{path}: {found:?}");
+        found.body.as_str().unwrap().to_owned()
+    }
+
+    async fn context(&self, caller: &str) -> Value {
+        self.service.get(&format!("/v2/context/enriched?user_id=%2B{}", &caller[1..])).await.body
+    }
+
+    /// Calls from somebody known and from a stranger, and what is known of them afterwards. Gives all that was answered.
+    async fn day(&self) -> String {
+        let word = self.plan.word;
+        let profile = self.send(Method::PUT, &format!("/v2/profile/{KNOWN}"), &(self.plan.fields)()).await;
+        assert_eq!(profile.body["quick_bio"], self.plan.bio);
+        let memory = json!({ "user_id": KNOWN, "content": format!("Asked for {word} before.") });
+        self.send(Method::POST, "/v1/memories", &memory).await;
+
+        let message = format!("My name is John and the {word} has not arrived. Please call me back tomorrow.");
+        let first = self.call(KNOWN, &["um, when are you open?", "Do you sell submarines?", &message]).await;
+        assert!(first[0].contains(&format!("Welcome back to {word}, John")), "{first:?}");
+        assert!(first[1].contains(&format!("{word} opens at eight.")), "{first:?}");
+        assert!(first[2].contains("What may I pass on?") && first[3].contains("Thank you"), "{first:?}");
+        let stranger = self.call(UNKNOWN, &["When are you open?"]).await;
+        assert!(stranger[0].contains(&format!("Welcome to {word}.")), "{stranger:?}");
+
+        for caller in [KNOWN, UNKNOWN] {
+            until("the call is processed", async || self.context(caller).await["summaries"][0]["summary"].is_string())
+                .await;
+        }
+        let (known, unknown) = (self.context(KNOWN).await, self.context(UNKNOWN).await);
+        assert!(known["summaries"][0]["summary"].as_str().unwrap().contains(word), "{known}");
+        assert!(known["memories"][0]["content"].as_str().unwrap().contains(word), "{known}");
+        assert_eq!((&known["quick_bio"], &unknown["known"]), (&json!(self.plan.bio), &json!(false)));
+        format!("{first:?}{stranger:?}{known}{unknown}{profile:?}")
+    }
+}
+
+#[test]
+fn three_businesses_with_the_same_callers_live_a_day() {
+    world(async |w| {
+        let server = w.server();
+        let mut businesses = Vec::new();
+        for plan in &PLANS {
+            businesses.push(Business::onboard(&w, &server, plan).await);
+        }
+        let [one, two, three] = &businesses[..] else { unreachable!() };
+        let said: [String; 3] = tokio::join!(one.day(), two.day(), three.day()).into();
+        for (business, said) in businesses.iter().zip(&said) {
+            for other in &PLANS {
+                let own = other.word == business.plan.word;
+                assert_eq!(said.contains(other.word), own, "{} of customer {}: {said}", other.word, business.id);
+            }
+        }
+        let control = w.superuser("control", &w.prefix.name("control")).await;
+        // Sealed payloads are bytes; as they are, and as the text that they would be if they were not sealed.
+        let kept =
+            "select coalesce((select string_agg(w::text || encode(sealed, 'escape'), '') from work_items w), '')
+                        || coalesce((select string_agg(a::text, '') from audit a), '')
+                        || coalesce((select string_agg(u::text, '') from usage u), '')";
+        let (kept, log): (String, String) =
+            (control.query_one(kept, &[]).await.unwrap().get(0), server.settled_log().await);
+        for plan in &PLANS {
+            assert!(!log.contains(plan.word) && !kept.contains(plan.word), "{} was written down elsewhere", plan.word);
+        }
+        for number in [KNOWN, UNKNOWN] {
+            assert!(!log.contains(&number[1..]), "a caller's number is in the log");
+        }
+    });
+}
