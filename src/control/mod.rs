@@ -31,7 +31,7 @@ pub mod work;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions as _, Connection as _, PgPool, Postgres, Transaction};
+use sqlx::{ConnectOptions as _, PgPool, Postgres, Transaction};
 
 pub use audit::{Actor, Change};
 
@@ -75,9 +75,6 @@ impl From<crate::id::InvalidId> for ControlError {
     }
 }
 
-/// For so long after its last use a pooled connection is taken to be alive.
-const FRESH: Duration = Duration::from_secs(1);
-
 /// A pool of connections to the control database. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Control {
@@ -102,16 +99,6 @@ impl Control {
             .max_connections(max)
             .acquire_timeout(patience)
             .max_lifetime(None)
-            // A connection that answered a moment ago is not asked whether it still does: that would double every round trip.
-            .test_before_acquire(false)
-            .before_acquire(|connection, seen| {
-                Box::pin(async move {
-                    if seen.idle_for > FRESH {
-                        connection.ping().await?;
-                    }
-                    Ok(true)
-                })
-            })
             .connect_lazy_with(options);
         Ok(Self { pool })
     }
