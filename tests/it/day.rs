@@ -168,8 +168,7 @@ fn three_businesses_with_the_same_callers_live_a_day() {
         }
         let control = w.superuser("control", &w.prefix.name("control")).await;
         // Sealed payloads are bytes; as they are, and as the text that they would be if they were not sealed.
-        let kept =
-            "select coalesce((select string_agg(w::text || encode(sealed, 'escape'), '') from work_items w), '')
+        let kept = "select coalesce((select string_agg(w::text || encode(sealed, 'escape'), '') from work_items w), '')
                         || coalesce((select string_agg(a::text, '') from audit a), '')
                         || coalesce((select string_agg(u::text, '') from usage u), '')";
         let (kept, log): (String, String) =
