@@ -15,6 +15,7 @@ use crate::control::ControlError;
 use crate::control::models::{Effective, SealedKey};
 use crate::control::usage::{self, Reserved, Used};
 use crate::directory::{Directory, DirectoryError};
+use crate::persona::Consent;
 use crate::providers::http::Http;
 use crate::providers::model::{self as provider, Chat, Embed, Endpoint, Message, ModelError, Tokens};
 
@@ -104,8 +105,14 @@ impl Model {
         Self { directory, http }
     }
 
-    /// Continues a conversation of `who`'s tenant.
-    pub async fn chat(&self, who: &Principal, purpose: Purpose, prompt: &Prompt<'_>) -> Result<String, NoModel> {
+    /// Continues a conversation of `who`'s tenant, which has consented.
+    pub async fn chat(
+        &self,
+        who: &Principal,
+        _: Consent,
+        purpose: Purpose,
+        prompt: &Prompt<'_>,
+    ) -> Result<String, NoModel> {
         let effective = self.allowed(who).await?;
         let model = effective.settings.chat_model.as_deref().ok_or(NoModel::NotConfigured)?;
         let ask = Chat { model, messages: messages(prompt), max_tokens: prompt.max_tokens };
@@ -115,8 +122,8 @@ impl Model {
         self.spend(&call, async |at| provider::chat(&self.http, at, &ask).await).await
     }
 
-    /// Turns texts of `who`'s tenant into vectors.
-    pub async fn embed(&self, who: &Principal, texts: &[&str]) -> Result<Embedded, NoModel> {
+    /// Turns texts of `who`'s tenant, which has consented, into vectors.
+    pub async fn embed(&self, who: &Principal, _: Consent, texts: &[&str]) -> Result<Embedded, NoModel> {
         let effective = self.allowed(who).await?;
         let model = effective.settings.embedding_model.as_deref().ok_or(NoModel::NotConfigured)?;
         let ask = Embed { model, input: texts };
@@ -129,6 +136,11 @@ impl Model {
     /// Whether it is worth the while to put a prompt together. The answer may still be that there is none.
     pub async fn may_answer(&self, who: &Principal) -> bool {
         self.allowed(who).await.is_ok_and(|effective| effective.settings.chat_model.is_some())
+    }
+
+    /// The same of vectors.
+    pub async fn may_embed(&self, who: &Principal) -> bool {
+        self.allowed(who).await.is_ok_and(|effective| effective.settings.embedding_model.is_some())
     }
 
     async fn allowed(&self, who: &Principal) -> Result<Arc<Effective>, NoModel> {

@@ -18,7 +18,7 @@ use crate::id::TenantId;
 use crate::phone::CallerKey;
 use crate::tenant::summaries::{self, CallId, NewSummary, Summary};
 use crate::tenant::turns::{self, Exchange};
-use crate::tenant::{Refused, Router, TenantDb, TenantError, Write, calls};
+use crate::tenant::{Refused, Router, TenantDb, TenantError, Write, calls, configurations};
 
 /// A call that is over.
 #[derive(Debug)]
@@ -60,8 +60,9 @@ pub async fn process(
         return of_caller(before, call);
     }
     let found = analysis::analyse(call.turns, db.region());
+    let consent = configurations::current(db.conn()).await?.configuration.consent();
     drop(db);
-    let by_model = summarising::by_model(model, who, call.turns).await;
+    let by_model = summarising::by_model(model, who, consent, call.turns).await;
     let db = router.open::<Write>(who).await?;
     store(&db, call, id, &found, by_model.as_deref()).await?;
     let stored = summaries::find(db.conn(), id).await?;

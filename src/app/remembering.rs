@@ -13,9 +13,10 @@ use std::time::Duration;
 use crate::app::model::{Model, NoModel};
 use crate::auth::Principal;
 use crate::meaning::{Table, Vector};
+use crate::persona::Consent;
 use crate::tenant::memories::{self, Question, Ranked};
 use crate::tenant::vectors::{self, Missing};
-use crate::tenant::{Read, Refused, Router, TenantError, Write};
+use crate::tenant::{Read, Refused, Router, TenantError, Write, configurations};
 
 /// How many memories get their vector in one search: by the table, and by a provider, which is asked once for all.
 const MOST_BY_TABLE: i64 = 200;
@@ -51,20 +52,20 @@ pub struct Search<'a> {
 /// What turns a tenant's texts into vectors.
 #[derive(Clone, Copy)]
 enum Source<'a> {
-    Model,
+    Model(Consent),
     Table(&'a Table),
 }
 
 impl<'a> Search<'a> {
     /// Facts that fit a question, best first.
     pub async fn run(&self, asked: Question<'_>) -> Result<Vec<Ranked>, SearchError> {
-        let understood = self.understand(asked.words).await;
+        let understood = self.understand(asked.words).await?;
         let db = self.router.open::<Read>(self.who).await?;
         let Some((source, vector)) = understood else {
             return Ok(memories::search(db.conn(), &asked).await?);
         };
         let asked = Question { vector: Some(&vector), ..asked };
-        let most = if matches!(source, Source::Model) { MOST_BY_MODEL } else { MOST_BY_TABLE };
+        let most = if matches!(source, Source::Model(_)) { MOST_BY_MODEL } else { MOST_BY_TABLE };
         let missing = vectors::missing(db.conn(), asked.among, &vector.model, most).await?;
         if missing.is_empty() {
             return Ok(memories::search(db.conn(), &asked).await?);
@@ -84,15 +85,23 @@ impl<'a> Search<'a> {
         }
     }
 
-    async fn understand(&self, words: &str) -> Option<(Source<'a>, Vector)> {
-        match self.embed(&[words]).await {
-            Ok(vectors) => Some((Source::Model, vectors.into_iter().next()?)),
-            Err(Some(NoModel::NotConfigured | NoModel::NotAllowed)) => {
-                let table = self.table?;
-                Some((Source::Table(table), table.vector(words)?))
-            }
+    async fn understand(&self, words: &str) -> Result<Option<(Source<'a>, Vector)>, SearchError> {
+        let by_table = || self.table.and_then(|table| Some((Source::Table(table), table.vector(words)?)));
+        let Some(consent) = self.consent().await? else { return Ok(by_table()) };
+        Ok(match self.embed(consent, &[words]).await {
+            Ok(vectors) => vectors.into_iter().next().map(|vector| (Source::Model(consent), vector)),
+            Err(Some(NoModel::NotConfigured | NoModel::NotAllowed)) => by_table(),
             Err(_) => None,
+        })
+    }
+
+    /// The tenant's own word, asked only where there is a model to ask.
+    async fn consent(&self) -> Result<Option<Consent>, SearchError> {
+        if !self.model.may_embed(self.who).await {
+            return Ok(None);
         }
+        let db = self.router.open::<Read>(self.who).await?;
+        Ok(configurations::current(db.conn()).await?.configuration.consent())
     }
 
     async fn make(&self, source: Source<'_>, missing: Vec<Missing>) -> Vec<(Vector, Missing)> {
@@ -100,17 +109,17 @@ impl<'a> Search<'a> {
             Source::Table(table) => {
                 missing.into_iter().filter_map(|of| Some((table.vector(&of.content)?, of))).collect()
             }
-            Source::Model => {
+            Source::Model(consent) => {
                 let texts: Vec<&str> = missing.iter().map(|of| of.content.as_str()).collect();
-                let vectors = self.embed(&texts).await.unwrap_or_default();
+                let vectors = self.embed(consent, &texts).await.unwrap_or_default();
                 vectors.into_iter().zip(missing).collect()
             }
         }
     }
 
     /// The tenant's model's vectors, one a text; `None` for a model that takes too long or gives what cannot be used.
-    async fn embed(&self, texts: &[&str]) -> Result<Vec<Vector>, Option<NoModel>> {
-        let answer = tokio::time::timeout(MODEL_WAIT, self.model.embed(self.who, texts)).await;
+    async fn embed(&self, consent: Consent, texts: &[&str]) -> Result<Vec<Vector>, Option<NoModel>> {
+        let answer = tokio::time::timeout(MODEL_WAIT, self.model.embed(self.who, consent, texts)).await;
         let embedded = answer.map_err(|_| None)?.map_err(Some)?;
         let is_usable = |values: &Vec<f32>| {
             (1..=MOST_DIMENSIONS).contains(&values.len()) && values.iter().all(|value| value.is_finite())

@@ -82,7 +82,17 @@ impl Default for Configuration {
 /// Compiled when first used. A test sees to it that it compiles.
 static SHAPE: LazyLock<Option<Shape>> = LazyLock::new(|| Shape::compile(&schema()).ok());
 
+/// The tenant's own word that a language model may be told what its callers say. Only a [`Configuration`] gives it, so nobody asks
+/// a model without having read one.
+#[derive(Debug, Clone, Copy)]
+pub struct Consent(());
+
 impl Configuration {
+    /// Whether a language model may be told what callers say; `None`: it may not.
+    pub fn consent(&self) -> Option<Consent> {
+        self.model_allowed.then_some(Consent(()))
+    }
+
     /// Reads what a client wrote, naming every field that is wrong. What is not said, or is `null`, has its default.
     pub fn check(mut document: Map<String, Value>) -> Result<Self, Vec<Fault>> {
         document.retain(|_, value| !value.is_null());

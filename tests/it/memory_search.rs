@@ -129,6 +129,11 @@ fn a_tenant_with_a_model_is_searched_by_it_and_by_words_while_it_fails() {
         search(&one, &json!({ "query": "thing in slet", "user_id": CALLER })).await;
         assert_eq!(stub.asked().len(), 1, "the vectors were kept");
 
+        w.configure(id, &json!({ "model_allowed": false })).await;
+        search(&one, &json!({ "query": "thing in slet", "user_id": CALLER })).await;
+        assert!(stub.asked().is_empty(), "the tenant itself forbids it");
+        w.configure(id, &json!({ "model_allowed": true })).await;
+
         stub.fail(&[Failing::Garbage, Failing::Garbage]);
         assert_eq!(search(&one, &json!({ "query": "xylocarp" })).await, [("xylocarp".to_owned(), 1.0)], "words alone");
     });

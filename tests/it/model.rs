@@ -12,6 +12,7 @@ use strowger::control::clusters::Isolation;
 use strowger::control::{Control, installation};
 use strowger::directory::{self, Directory, Staleness};
 use strowger::id::TenantId;
+use strowger::persona::{Configuration, Consent};
 use strowger::providers::http::{Http, HttpError};
 use strowger::providers::model::{self as provider, Chat, Endpoint, ModelError};
 use strowger::vault::Secret;
@@ -19,6 +20,11 @@ use tokio::sync::oneshot;
 
 use crate::support::model_stub::{Failing, ModelStub, PROVIDERS_WORDS, vector};
 use crate::support::{Proxy, World, world};
+
+/// What a tenant that has said nothing else gives.
+fn consent() -> Consent {
+    Configuration::default().consent().unwrap()
+}
 
 const WORDS: &str = "canary-of-a-caller";
 
@@ -65,7 +71,7 @@ impl Desk {
 
     async fn chat_for(&self, who: &Principal, purpose: Purpose, max_tokens: u32) -> Result<String, NoModel> {
         let said = [Said { role: Role::Assistant, text: "Hello" }, Said { role: Role::User, text: WORDS }];
-        self.model.chat(who, purpose, &Prompt { system: "Be kind.", messages: &said, max_tokens }).await
+        self.model.chat(who, consent(), purpose, &Prompt { system: "Be kind.", messages: &said, max_tokens }).await
     }
 }
 
@@ -123,9 +129,9 @@ fn a_tenant_with_its_own_key_pays_itself_and_another_is_paid_for_by_the_platform
         assert_eq!(asked[0].body, json!({ "model": "talk-1", "messages": messages, "max_tokens": 50 }));
 
         let expected = Embedded { model: "vec-1".into(), vectors: vec![vector("ab"), vector("c")] };
-        assert_eq!(desk.model.embed(&second, &["ab", "c"]).await.unwrap(), expected);
+        assert_eq!(desk.model.embed(&second, consent(), &["ab", "c"]).await.unwrap(), expected);
         stub.fail(&[Failing::Base64]);
-        assert_eq!(desk.model.embed(&second, &["ab", "c"]).await.unwrap(), expected);
+        assert_eq!(desk.model.embed(&second, consent(), &["ab", "c"]).await.unwrap(), expected);
         assert_eq!(stub.asked()[0].body, json!({ "model": "vec-1", "input": ["ab", "c"] }));
 
         let counted = |of| {
@@ -165,7 +171,10 @@ fn nobody_is_asked_without_settings_leave_or_budget() {
         w.ctl(&["model", "set", "--allow", "yes"]).json();
         assert!(matches!(desk.chat(&who).await, Err(NoModel::NotConfigured)), "no key");
         w.ctl_with(&["secret", "set", "model.api_key"], "sk-platform");
-        assert!(matches!(desk.model.embed(&who, &["x"]).await, Err(NoModel::NotConfigured)), "no model for vectors");
+        assert!(
+            matches!(desk.model.embed(&who, consent(), &["x"]).await, Err(NoModel::NotConfigured)),
+            "no model for vectors"
+        );
         let id = one.to_string();
         w.ctl(&["model", "set", "--tenant", &id, "--allow", "no"]).json();
         assert!(matches!(desk.chat(&who).await, Err(NoModel::NotAllowed)), "the tenant says no");

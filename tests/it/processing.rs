@@ -168,6 +168,15 @@ fn the_model_writes_the_summary_where_it_is_allowed_and_nothing_else() {
         stub.asked();
         assert_eq!(send("CA4").await["source"], "extractive");
         assert!(stub.asked().is_empty(), "what is not allowed is not asked");
+
+        w.ctl(&["model", "set", "--allow", "yes"]).json();
+        while send(&format!("CA{}", uuid::Uuid::new_v4().simple())).await["source"] != "model" {
+            stub.say(r#"{"summary": "Allowed again."}"#);
+        }
+        w.configure(id, &json!({ "model_allowed": false })).await;
+        stub.asked();
+        assert_eq!(send("CA5").await["source"], "extractive");
+        assert!(stub.asked().is_empty(), "what the tenant itself forbids is not asked either");
     });
 }
 

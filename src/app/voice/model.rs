@@ -32,7 +32,8 @@ pub(super) async fn ask<I: Intent>(
     opening: &Opening,
     said: &str,
 ) -> Result<Option<String>, CallError> {
-    if !opening.configuration.model_allowed || !model.may_answer(who).await {
+    let Some(consent) = opening.configuration.consent() else { return Ok(None) };
+    if !model.may_answer(who).await {
         return Ok(None);
     }
     let known = match &call.caller {
@@ -43,7 +44,7 @@ pub(super) async fn ask<I: Intent>(
     drop(db);
     let system = system(opening, &known);
     let prompt = Prompt { system: &system, messages: &conversation(&before, said), max_tokens: MOST_TOKENS };
-    match model.chat(who, Purpose::Turn, &prompt).await {
+    match model.chat(who, consent, Purpose::Turn, &prompt).await {
         Ok(answer) => Ok(speakable(&answer)),
         Err(NoModel::NotConfigured | NoModel::NotAllowed | NoModel::BudgetSpent) => Ok(None),
         Err(NoModel::Failed(error)) => {
