@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use strowger::control::accounts;
 
 use super::args::Account;
-use super::commands::from_stdin;
+use super::input::from_stdin;
 use crate::error::{Error, Result};
 use crate::{Provisioner, credentials, twilio};
 

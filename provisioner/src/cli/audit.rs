@@ -9,8 +9,7 @@ use strowger::control::audit as rows;
 use strowger::control::chains::Part;
 
 use super::args::{Audit, Output};
-use super::commands::show;
-use super::output::say;
+use super::output::{say, show};
 use crate::Provisioner;
 use crate::audit::{self, Report};
 use crate::error::{Error, Result};

@@ -4,9 +4,9 @@ use serde_json::{Value, json};
 use strowger::control::clusters::{self, Isolation, Tls};
 
 use super::args::{Cluster, ClusterKind, Output};
-use super::commands::{show, superuser_from_stdin};
 use super::endings;
-use super::output::say;
+use super::input::superuser_from_stdin;
+use super::output::{say, show};
 use crate::Provisioner;
 use crate::bootstrap::{self, ClusterSpec};
 use crate::clusters as operations;

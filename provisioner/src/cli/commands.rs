@@ -1,6 +1,5 @@
 //! One function a command.
 
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,20 +8,19 @@ use strowger::control::clusters::Isolation;
 use strowger::control::tokens::LegacyFor;
 use strowger::control::{Actor, Control, installation, jobs as rows_of_jobs, tenants as rows, tokens, usage};
 use strowger::id::Prefix;
-use strowger::telemetry::Stop;
-use strowger::vault::{MasterRing, Secret as Bytes};
-use zeroize::Zeroizing;
+use strowger::vault::MasterRing;
 
 use super::args::{
     self, Audit, Cli, Command, Configured, Job, Key, KeyAlgorithm, Platform, Profile, Secret, Tenant, Token, Usage,
 };
-use super::output::{print, say};
+use super::input::{from_stdin, listen, superuser_from_stdin};
+use super::output::{say, show};
 use super::rotate::{on_rings, on_rotate};
 use super::{
     accounts, audit, clusters, declared, doctor, endings, import, local, migrate, model, numbers, profiles, progress,
     work,
 };
-use crate::bootstrap::{self, Superuser};
+use crate::bootstrap;
 use crate::credentials::{self, Algorithm};
 use crate::embedded::{Attached, Durability, Embedded};
 use crate::error::{Error, Result};
@@ -246,27 +244,6 @@ async fn init(prefix: &Prefix, out: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Takes the signals over that would otherwise kill us.
-pub(super) fn listen() -> Result<Stop> {
-    Stop::listen().map_err(Error::io("take over the signals"))
-}
-
-/// What comes on standard input, without the line's end.
-pub(super) fn from_stdin(what: &str) -> Result<Bytes> {
-    let mut text = Zeroizing::new(String::new());
-    std::io::stdin().read_to_string(&mut text).map_err(Error::io(format!("read {what} from standard input")))?;
-    let text = text.trim_end_matches(['\r', '\n']);
-    if text.is_empty() {
-        return Err(Error::Conflict(format!("{what} is read from standard input, and there was nothing")));
-    }
-    Ok(Bytes::new(text.as_bytes().to_vec()))
-}
-
-pub(super) fn superuser_from_stdin() -> Result<Superuser> {
-    let url = from_stdin("the superuser's URL")?;
-    Superuser::from_url(url.expose_str().unwrap_or_default())
-}
-
 /// The person at the keyboard, for the audit log.
 fn actor() -> Actor {
     let user = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_else(|_| "unknown".into());
@@ -285,8 +262,4 @@ fn default_data() -> PathBuf {
         Some(home) => home.join(".local/share/strowger"),
         None => PathBuf::from("/var/lib/strowger"),
     }
-}
-
-pub(super) fn show(output: args::Output, value: &Value) -> Result<()> {
-    print(output, value).map_err(Error::io("print"))
 }

@@ -7,8 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde_json::json;
 
 use super::args::{Apply, Output};
-use super::commands::show;
-use super::output::say;
+use super::output::{say, show};
 use crate::Provisioner;
 use crate::declared::{self, Change, Plan};
 use crate::error::{Error, Result};

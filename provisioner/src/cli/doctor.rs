@@ -3,8 +3,7 @@
 use serde_json::json;
 
 use super::args::Output;
-use super::commands::show;
-use super::output::say;
+use super::output::{say, show};
 use crate::Provisioner;
 use crate::doctor;
 use crate::error::{Error, Result};

@@ -9,8 +9,8 @@ use serde_json::json;
 use strowger::control::{Actor, Control};
 
 use super::args::{self, Cli};
-use super::commands::{listen, show};
-use super::output::say;
+use super::input::listen;
+use super::output::{say, show};
 use super::running::{Server, Serving};
 use crate::bootstrap::Superuser;
 use crate::embedded::{Durability, Embedded};

@@ -9,6 +9,7 @@ mod declared;
 mod doctor;
 mod endings;
 mod import;
+mod input;
 mod local;
 mod migrate;
 mod model;

@@ -5,9 +5,14 @@ use std::io::{self, Write};
 use serde_json::Value;
 
 use super::args::Output;
+use crate::error::{Error, Result};
 
 /// Prints one object, or a list of them as a table.
-pub(super) fn print(output: Output, value: &Value) -> io::Result<()> {
+pub(super) fn show(output: Output, value: &Value) -> Result<()> {
+    print(output, value).map_err(Error::io("print"))
+}
+
+fn print(output: Output, value: &Value) -> io::Result<()> {
     let mut out = io::stdout().lock();
     match (output, value) {
         (Output::Json, value) => writeln!(out, "{value}"),

@@ -7,7 +7,7 @@ use strowger::id::TenantId;
 use strowger::profile::{Profile as Checked, Template, TemplateName};
 
 use super::args::{self, Profile};
-use super::commands::show;
+use super::output::show;
 use crate::Provisioner;
 use crate::error::{Error, Result};
 use crate::profiles::{self, How};

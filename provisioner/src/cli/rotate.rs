@@ -4,8 +4,7 @@ use serde_json::{Value, json};
 use strowger::control::keys::Ring;
 
 use super::args::{self, Rotate};
-use super::commands::show;
-use super::output::say;
+use super::output::{say, show};
 use crate::error::{Error, Result};
 use crate::{Provisioner, rings, rotation};
 

@@ -6,6 +6,7 @@ use strowger::budget::LOGIN_CONNECTION_LIMIT;
 use strowger::control::clusters::{Cluster, Isolation};
 use strowger::control::tenants::{State, Tenant};
 
+use super::ward::Ward;
 use super::{Finding, Known, Remedy, database, id_in, is_served};
 use crate::Provisioner;
 use crate::admin_db::{AdminDb, ident};
@@ -14,27 +15,6 @@ use crate::error::Result;
 use crate::steps::{MAINTENANCE_DATABASE, expected_settings, shared_group};
 
 const PARTS: [&str; 4] = ["owner", "rw", "a", "b"];
-
-/// What is looked at on one cluster, and where findings go.
-pub(super) struct Ward<'k> {
-    pub(super) known: &'k Known,
-    pub(super) cluster: &'k Cluster,
-    pub(super) found: Vec<Finding>,
-}
-
-impl Ward<'_> {
-    pub(super) fn place(&self) -> String {
-        format!("cluster {}", self.cluster.name)
-    }
-
-    pub(super) fn push(&mut self, finding: Finding) {
-        self.found.push(finding);
-    }
-
-    fn as_admin(&self, sql: String) -> Remedy {
-        Remedy::AsAdmin(self.cluster.name.clone(), MAINTENANCE_DATABASE.to_owned(), sql)
-    }
-}
 
 pub(super) async fn look(with: &Provisioner, known: &Known, cluster: &Cluster) -> Result<Vec<Finding>> {
     let db = AdminDb::open(with, cluster, MAINTENANCE_DATABASE).await?;

@@ -7,7 +7,7 @@ use strowger::control::tenants::{State, Tenant};
 use strowger::schema::{HISTORY_TABLE, READ_ONLY_TABLES};
 use tokio_postgres::types::ToSql;
 
-use super::cluster::Ward;
+use super::ward::Ward;
 use super::{Finding, Remedy, id_in, is_served};
 use crate::Provisioner;
 use crate::admin_db::{AdminDb, ident, literal};

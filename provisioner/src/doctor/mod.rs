@@ -8,6 +8,7 @@ mod cluster;
 mod control;
 mod database;
 mod fix;
+mod ward;
 
 use std::collections::{HashMap, HashSet};
 
@@ -27,7 +28,7 @@ pub use fix::{Mended, fix};
 /// Something that is not as it must be.
 #[derive(Debug, serde::Serialize)]
 pub struct Finding {
-    /// What kind of thing, as `noun.adjective`; README lists them.
+    /// What kind of thing, as `noun.adjective`; docs/operating.md lists them.
     pub code: &'static str,
     /// Where it was seen.
     pub place: String,

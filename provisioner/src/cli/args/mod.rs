@@ -2,6 +2,8 @@
 
 mod clusters;
 mod credentials;
+mod imports;
+mod migrate;
 mod models;
 mod numbers;
 mod profiles;
@@ -15,14 +17,14 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(super) use clusters::{Cluster, ClusterKind, Copies};
 pub(super) use credentials::{Account, Key, KeyAlgorithm, Ring, Rotate, Secret, Token};
+pub(super) use imports::Import;
+pub(super) use migrate::{Migrate, Way as FleetWay};
 pub(super) use models::{Model, Usage, YesNo};
 pub(super) use numbers::{NumberCommand, NumberKind};
 pub(super) use profiles::Profile;
 pub(super) use records::{Audit, Job, Work};
 pub(super) use tenants::{Configured, Isolation, Tenant};
 
-use super::import::Import;
-use super::migrate::Migrate;
 use crate::credentials::{PUBLIC_URL, TWILIO_BASE_URL};
 use crate::settings::Given;
 
