@@ -1,11 +1,11 @@
 //! What takes more than one query. No HTTP and no SQL here.
 
+pub mod answers;
 pub mod configuration;
 pub mod model;
+mod placeholders;
 pub mod processing;
 pub mod promises;
-pub mod answers;
-mod placeholders;
 pub mod readiness;
 pub mod remembering;
 mod summarising;

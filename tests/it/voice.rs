@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use strowger::auth::Scope;
 use strowger::control::clusters::Isolation;
 use strowger::id::TenantId;
+use tokio::task::JoinSet;
 use tokio_postgres::Client;
 
 use crate::support::model_stub::{Failing, ModelStub};
@@ -187,6 +188,24 @@ fn silence_is_asked_about_and_then_ends_the_call() {
             assert!(told.said.starts_with(expected), "{told:?}");
         }
         assert!(told.hangs_up && told.then.is_none());
+    });
+}
+
+/// Red when `app/voice/turn.rs` keeps its connection while it asks for another: then those that hold one wait for each other.
+#[test]
+fn more_callers_at_once_than_a_tenant_has_connections_are_all_answered() {
+    world(async |w| {
+        let server = w.server();
+        let line = Line::open(&w).await;
+        let mut callers = JoinSet::new();
+        for _ in 0..24 {
+            let call = line.account.call(CALLER, DIALLED);
+            let asked = line.account.signed(&server, "/call/turn?turn=1", &call);
+            callers.spawn(async move { answer(asked).await.status });
+        }
+        let all: Vec<u16> = callers.join_all().await;
+        assert!(all.iter().all(|status| *status == 200), "{all:?}");
+        assert_eq!(line.count("call_turns").await, 24);
     });
 }
 

@@ -96,7 +96,11 @@ impl Turn<'_> {
             turn: self.number,
         };
         let given = match script.hear(self.heard.clone()) {
-            Todo::Say(reply) => Given { reply, source: "script", answer: None },
+            Todo::Say(reply) => {
+                // Nobody waits for a second connection while holding one.
+                drop(db);
+                Given { reply, source: "script", answer: None }
+            }
             Todo::Answer(said) => self.answer(who, db, &script, &opening, &said).await?,
         };
         let stored = stored(&given.reply);
