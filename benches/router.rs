@@ -122,7 +122,8 @@ impl Bench {
             let start = Instant::now();
             for _ in 0..50 {
                 let row = raw.query_one(&statement, &[&memory]).await.unwrap();
-                let _: (uuid::Uuid, String, String) = (row.get(0), row.get(1), row.get(4));
+                let _: (uuid::Uuid, String, String) = (row.get(0), row.get(1), row.get(2));
+                let _: (Option<String>, String, time::OffsetDateTime) = (row.get(3), row.get(4), row.get(5));
             }
             theirs.push(start.elapsed() / 50);
         }

@@ -79,6 +79,9 @@ impl From<crate::id::InvalidId> for ControlError {
 #[derive(Debug, Clone)]
 pub struct Control {
     pool: PgPool,
+    /// For questions that a caller waits for: these connections are not asked whether they live before each use.
+    lookups: PgPool,
+    patience: Duration,
 }
 
 impl Control {
@@ -95,12 +98,9 @@ impl Control {
     fn waiting(url: &str, application_name: &str, max: u32, patience: Duration) -> Result<Self, ControlError> {
         let options: PgConnectOptions = url.parse()?;
         let options = options.application_name(application_name).disable_statement_logging();
-        let pool = PgPoolOptions::new()
-            .max_connections(max)
-            .acquire_timeout(patience)
-            .max_lifetime(None)
-            .connect_lazy_with(options);
-        Ok(Self { pool })
+        let pool = PgPoolOptions::new().max_connections(max).acquire_timeout(patience).max_lifetime(None);
+        let lookups = pool.clone().test_before_acquire(false).connect_lazy_with(options.clone());
+        Ok(Self { pool: pool.connect_lazy_with(options), lookups, patience })
     }
 
     /// Answers when the control database does.
@@ -116,11 +116,25 @@ impl Control {
 
     /// Closes all connections; used before a server stops.
     pub async fn close(&self) {
+        self.lookups.close().await;
         self.pool.close().await;
     }
 
     fn pool(&self) -> &PgPool {
         &self.pool
+    }
+
+    /// Reads in one round trip where everything else takes two. A connection that broke since it was last used is found out by
+    /// the question itself, which is asked again: so this is for reading only.
+    async fn look_up<T, Answer>(&self, question: impl Fn(PgPool) -> Answer) -> Result<T, ControlError>
+    where
+        Answer: Future<Output = sqlx::Result<T>>,
+    {
+        let asked = tokio::time::timeout(self.patience, question(self.lookups.clone())).await;
+        match asked.map(|answer| answer.map_err(ControlError::from)) {
+            Ok(Err(ControlError::Unreachable(_))) | Err(_) => Ok(question(self.pool.clone()).await?),
+            Ok(answer) => answer,
+        }
     }
 }
 
