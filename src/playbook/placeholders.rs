@@ -13,11 +13,19 @@ enum Piece<'a> {
 /// The first reply whose variables all have values; where none has, the sentences of the first that need none without.
 ///
 /// `None` when nothing is left to say.
-pub(super) fn fill(replies: &[&str], values: &HashMap<String, String>) -> Option<String> {
+pub fn fill(replies: &[&str], values: &HashMap<String, String>) -> Option<String> {
     let whole = replies.iter().filter_map(|reply| filled(reply, values)).find(|text| !text.trim().is_empty());
     whole.or_else(|| {
         let sentences: String = sentences(replies.first()?).filter_map(|s| filled(s, values)).collect();
         Some(sentences.trim().to_owned()).filter(|text| !text.is_empty())
+    })
+}
+
+/// The variables that a reply names, as often as it does.
+pub fn names(reply: &str) -> impl Iterator<Item = &str> {
+    pieces(reply).into_iter().filter_map(|piece| match piece {
+        Piece::Name(name) => Some(name),
+        Piece::Text(_) => None,
     })
 }
 
