@@ -5,7 +5,7 @@ use crate::control::playbooks::{self, Published};
 use crate::control::{Control, ControlError};
 use crate::playbook::merge::{Change, Choices, Conflict, Merged, merge};
 use crate::playbook::{Content, Name};
-use crate::tenant::clones::{self, Clone, Origin};
+use crate::tenant::clones::{self, Origin, Taken};
 use crate::tenant::{Intent, TenantDb, TenantError, Write};
 
 /// Somebody who changes answers at the same moment is waited for so often.
@@ -88,13 +88,13 @@ pub async fn take(db: &TenantDb<Write>, to: &Published, choices: &Choices) -> Re
     Err(NotTaken::Busy)
 }
 
-fn merged(read: &Clone, to: &Published, choices: &Choices) -> Merged {
+fn merged(read: &Taken, to: &Published, choices: &Choices) -> Merged {
     let nothing = Content::default();
     let old = read.origin.as_ref().map_or(&nothing, |origin| &origin.content);
     merge(old, &to.content, &read.state, choices)
 }
 
-fn compared(read: &Clone, to: &Published, merged: Merged) -> Compared {
+fn compared(read: &Taken, to: &Published, merged: Merged) -> Compared {
     let edition = |name: &str, version| Edition { template_id: name.to_owned(), version };
     Compared {
         from: read.origin.as_ref().map(|origin| edition(&origin.name, origin.version)),

@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::{Content, Scenario, Variable, limits};
+use super::{Content, Scenario, Urgency, Variable, limits};
 
 /// What a tenant has of a playbook, and what it has beside that an update could meet.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -108,7 +108,8 @@ pub fn merge(old: &Content, new: &Content, mine: &State, choices: &Choices) -> M
     let mut merge = Merge { choices, merged: Merged::default() };
     merge.scenarios(old, new, mine);
     merge.variables(old, new, mine);
-    merge.words(old, new, mine);
+    merge.fillers(old, new, mine);
+    merge.urgency(old, new, mine);
     merge.merged
 }
 
@@ -257,24 +258,26 @@ impl Merge<'_> {
         Some(Slot { definition: typed(&settled), value })
     }
 
-    /// Fillers are there or not, so they never conflict; of urgency keywords the weight may.
-    fn words(&mut self, old: &Content, new: &Content, mine: &State) {
-        let set = |content: &Content| content.fillers.iter().map(|word| (word.clone(), ())).collect::<BTreeMap<_, _>>();
-        let here = |side: bool| if side { Value::Bool(true) } else { Value::Null };
-        let (was, is) = (set(old), set(new));
-        let own: BTreeMap<String, ()> = mine.fillers.iter().map(|word| (word.clone(), ())).collect();
-        for word in keys(&was, &is, &own) {
-            let [old, new, mine] = [&was, &is, &own].map(|side| here(side.contains_key(word)));
-            if !self.settle(&format!("/fillers/{word}"), &old, &new, &mine).is_null() {
+    /// They are there or not, so they never conflict.
+    fn fillers(&mut self, old: &Content, new: &Content, mine: &State) {
+        let set = |content: &Content| content.fillers.iter().cloned().collect::<BTreeSet<_>>();
+        let sides = [&set(old), &set(new), &mine.fillers];
+        for word in sides.into_iter().flatten().collect::<BTreeSet<_>>() {
+            let here = |side: &BTreeSet<String>| if side.contains(word) { Value::Bool(true) } else { Value::Null };
+            let [old, new, own] = sides.map(here);
+            if !self.settle(&format!("/fillers/{word}"), &old, &new, &own).is_null() {
                 self.merged.state.fillers.insert(word.clone());
             }
         }
-        let weights =
-            |content: &Content| content.urgency.iter().map(|u| (u.word.clone(), u.weight)).collect::<BTreeMap<_, _>>();
-        let (was, is) = (weights(old), weights(new));
-        for word in keys(&was, &is, &mine.urgency) {
-            let [old, new, own] = [&was, &is, &mine.urgency].map(|side| json!(side.get(word)));
-            if let Some(weight) = self.settle(&format!("/urgency/{word}"), &old, &new, &own).as_f64() {
+    }
+
+    fn urgency(&mut self, old: &Content, new: &Content, mine: &State) {
+        let (old, new) = (by(&old.urgency, |u| &u.word), by(&new.urgency, |u| &u.word));
+        for word in keys(&old, &new, &mine.urgency) {
+            let weight = |side: &BTreeMap<String, &Urgency>| json!(side.get(word).map(|urgency| urgency.weight));
+            let settled =
+                self.settle(&format!("/urgency/{word}"), &weight(&old), &weight(&new), &json!(mine.urgency.get(word)));
+            if let Some(weight) = settled.as_f64() {
                 self.merged.state.urgency.insert(word.clone(), weight);
             }
         }

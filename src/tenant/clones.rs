@@ -27,7 +27,7 @@ pub struct Origin {
 
 /// A tenant's side of an update.
 #[derive(Debug, Clone)]
-pub struct Clone {
+pub struct Taken {
     /// Changes with every change to what is answered.
     seen: Uuid,
     /// `None` before the first clone.
@@ -80,7 +80,7 @@ pub async fn name<I: Intent>(conn: TenantConn<'_, I>) -> Result<Option<String>, 
 }
 
 /// All of it, in one round trip.
-pub async fn load<I: Intent>(conn: TenantConn<'_, I>) -> Result<Clone, TenantError> {
+pub async fn load<I: Intent>(conn: TenantConn<'_, I>) -> Result<Taken, TenantError> {
     let sql = "select k.version, c.template_id, c.version, c.content, jsonb_build_object(
         'scenarios', coalesce((select jsonb_agg(jsonb_build_object('inherited', origin = 'inherited', 'edited', edited,
             'scenario', jsonb_build_object('key', key, 'name', name, 'category', category, 'phrases', phrases,
@@ -103,13 +103,13 @@ pub async fn load<I: Intent>(conn: TenantConn<'_, I>) -> Result<Clone, TenantErr
         None => None,
     };
     let Json(rows) = row.try_get::<_, Json<Rows>>(4)?;
-    Ok(Clone { seen: row.try_get(0)?, origin, state: rows.into() })
+    Ok(Taken { seen: row.try_get(0)?, origin, state: rows.into() })
 }
 
 /// Makes `after` of what was read, cloned from `from`; `false` if anything was changed meanwhile.
 pub async fn store(
     conn: TenantConn<'_, Write>,
-    read: &Clone,
+    read: &Taken,
     from: &Origin,
     after: &State,
 ) -> Result<bool, TenantError> {

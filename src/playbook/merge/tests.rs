@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
 use super::*;
-use crate::playbook::{Hook, Urgency, VariableKind};
+use crate::playbook::{Hook, VariableKind};
 
 const PHRASES: [&str; 5] = ["one", "two", "three", "four", "five"];
 

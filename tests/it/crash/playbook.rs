@@ -15,14 +15,13 @@ fn file(dir: &Path, name: &str, reply: &str) -> String {
     path.display().to_string()
 }
 
-/// Turns red when publishing something that is published is refused, or when an import makes a version of what the newest says.
 #[test]
 fn killed_import_and_publish_are_finished_when_run_again() {
     in_lanes(async |w, lane| {
         let tapped = Tapped::new(&w).await;
         let (_, statements) = tapped.run(&["playbook", "import", &file(&w.dir, "first", "a")]).await;
         let (_, publishing) = tapped.run(&["playbook", "publish", "first"]).await;
-        for (n, (at, moment)) in deaths(statements.max(publishing), lane).into_iter().enumerate() {
+        for (n, (at, moment)) in deaths(statements.max(publishing), lane).enumerate() {
             let name = format!("p{n}");
             let (import, publish) = (file(&w.dir, &name, "a"), ["playbook", "publish", &name]);
             if at <= statements {
@@ -41,7 +40,6 @@ fn killed_import_and_publish_are_finished_when_run_again() {
     });
 }
 
-/// Turns red when the clone is more than one statement: then a kill between them leaves answers of one version and the name of another.
 #[test]
 fn a_killed_update_has_happened_or_not() {
     in_lanes(async |w, lane| {

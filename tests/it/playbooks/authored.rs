@@ -33,7 +33,6 @@ fn a_draft_is_replaced_until_it_is_published() {
     });
 }
 
-/// Turns red when the trigger `is_kept` is left out of V14: then psql changes what clones are compared with.
 #[test]
 fn a_published_version_never_changes_and_servers_see_no_draft() {
     world(async |w| {

@@ -4,7 +4,7 @@ mod authored;
 mod shipped;
 mod updated;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -116,7 +116,7 @@ const BOOK: &str = "
     hook = 'offer_scheduling'
 ";
 
-fn import(w: &World, path: &PathBuf) -> Ran {
+fn import(w: &World, path: &Path) -> Ran {
     w.ctl(&["playbook", "import", path.to_str().unwrap()])
 }
 

@@ -90,3 +90,31 @@ fn an_installation_begins_with_the_shipped_playbooks_and_keeps_an_operators_own(
         assert!(every >= 40, "{every}");
     });
 }
+
+/// How well a playbook answers what its author did not write down: each phrase is taken out and then said. Prints, holds nothing.
+#[test]
+#[ignore = "measures: ./test --run-ignored only held_out_phrases --no-capture"]
+fn held_out_phrases() {
+    for playbook in shipped() {
+        let content = playbook.content();
+        let vocabulary = Vocabulary { language: "en", fillers: &content.fillers, urgency: &content.urgency };
+        let id = |n: usize| Uuid::from_u128(u128::try_from(n).unwrap());
+        let (mut right, mut wrong, mut all) = (0, 0, 0);
+        for (n, scenario) in content.scenarios.iter().enumerate() {
+            for phrase in &scenario.phrases {
+                let mut entries: Vec<_> =
+                    content.scenarios.iter().enumerate().map(|(n, scenario)| entry(id(n), scenario)).collect();
+                entries[n].phrases.retain(|other| other != phrase);
+                let found = Index::new(&vocabulary, &entries, None).choose(phrase, None).answer;
+                let answered = found.as_ref().map(|found| found.id);
+                all += 1;
+                right += usize::from(answered == Some(id(n)));
+                if let Some(found) = found.filter(|found| found.id != id(n)) {
+                    wrong += 1;
+                    println!("{}: {phrase:?} is taken for {:?}", scenario.key, found.phrase);
+                }
+            }
+        }
+        println!("{}: of {all} phrases {right} right, {wrong} wrong, the rest to the fallback", playbook.name());
+    }
+}

@@ -6,7 +6,6 @@ use serde_json::json;
 use super::{BOOK, Company, HOURS, file, import, places, publish};
 use crate::support::{Service, world};
 
-/// Red when, in `tenant/clones.rs`, the clone keeps a reference to the playbook instead of a copy: then the last lines differ.
 #[test]
 fn a_clone_is_the_companys_own_and_neither_side_touches_the_other() {
     world(async |w| {
@@ -213,7 +212,6 @@ fn an_operator_does_the_same_from_the_command_line() {
     });
 }
 
-/// Red when, in `http/extract.rs`, `check_company` is left out.
 #[test]
 fn another_companys_token_clones_nothing() {
     world(async |w| {
