@@ -28,6 +28,7 @@ pub mod credentials;
 pub mod twilio;
 mod as_tenant;
 pub mod profiles;
+pub mod playbooks;
 pub mod configuration;
 pub mod models;
 pub mod audit;

@@ -18,6 +18,7 @@ pub mod migrations;
 pub mod models;
 pub mod numbers;
 pub mod placements;
+pub mod playbooks;
 pub mod profiles;
 pub mod sealed;
 pub mod secrets;
