@@ -7,7 +7,8 @@ use std::{env, fs};
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo::rerun-if-changed=../control-migrations");
     list("demo", "DEMO_FILES")?;
-    list("profiles", "PROFILE_FILES")
+    list("profiles", "PROFILE_FILES")?;
+    list("playbooks", "PLAYBOOK_FILES")
 }
 
 /// A constant with the name and the text of every TOML file of a folder of `ops/`.

@@ -28,6 +28,7 @@ pub mod credentials;
 pub mod twilio;
 mod as_tenant;
 pub mod profiles;
+pub mod playbooks;
 pub mod configuration;
 pub mod models;
 pub mod audit;
@@ -54,6 +55,7 @@ use strowger::control::{Actor, Change, Control};
 use strowger::vault::{DataKey, MasterRing, Scope};
 use uuid::Uuid;
 
+use admin_db::KeptSessions;
 use error::{Error, Result};
 
 /// How long a command waits for running servers to have acted on its change.
@@ -71,6 +73,7 @@ pub struct Provisioner {
     /// Whether an operation carries its job out itself, or leaves it to a worker.
     wait: bool,
     reporter: Option<Reporter>,
+    kept_sessions: KeptSessions,
 }
 
 /// Hears how far jobs are.
@@ -90,7 +93,17 @@ impl Provisioner {
         let installation = installation.ok_or_else(|| {
             Error::Conflict("this control database is not initialised: run `strowgerctl init`".into())
         })?;
-        Ok(Self { control, server_ring, admin_ring, installation, actor, run, wait: true, reporter: None })
+        Ok(Self {
+            control,
+            server_ring,
+            admin_ring,
+            installation,
+            actor,
+            run,
+            wait: true,
+            reporter: None,
+            kept_sessions: KeptSessions::default(),
+        })
     }
 
     /// Operations only write their jobs down, for a worker to carry out.

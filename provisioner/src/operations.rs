@@ -30,9 +30,10 @@ const CLOCKS_DIFFER_S: i64 = 300;
 pub(crate) enum Step {
     /// The reservation, which was made with the job; taken back, only the id is left.
     Reservation,
+    /// Roles, database and schema, with everything in them.
+    Home,
     Roles,
     Database,
-    Schema,
     /// What the logins may do; and for a read-only tenant, that they may not write.
     Grants,
     /// Control says that the tenant is served.
@@ -75,9 +76,9 @@ impl Step {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Reservation => "reservation",
+            Self::Home => "home",
             Self::Roles => "roles",
             Self::Database => "database",
-            Self::Schema => "schema",
             Self::Grants => "grants",
             Self::Activate => "activate",
             Self::Block => "block",
@@ -105,12 +106,12 @@ impl Step {
 /// The steps of a kind, in order.
 pub(crate) fn steps(kind: Kind) -> &'static [Step] {
     use Step::{
-        Activate, Belongings, Block, Database, DropDatabase, DropRoles, DropSchema, Fence, Grants, HandOver,
-        Reservation, Roles, Schema, Settle, Shred,
+        Activate, Belongings, Block, Database, DropDatabase, DropRoles, DropSchema, Fence, Grants, HandOver, Home,
+        Reservation, Roles, Settle, Shred,
     };
     use Step::{Arm, Confirm, Disarm, Drain, MasterKnown, Prepare, RetireKey, Rewrap, Switch};
     match kind {
-        Kind::Create => &[Reservation, Roles, Database, Schema, Activate],
+        Kind::Create => &[Reservation, Home, Activate],
         Kind::Repair => &[Roles, Database, Grants],
         Kind::Suspend | Kind::Delete => &[Block, Fence, Settle],
         Kind::ReadOnly => &[Block, Settle, Roles, Database, Grants],
@@ -186,9 +187,16 @@ impl Session {
         let (tenant, cluster) = place;
         let db = match self.0.take().filter(|db| db.is_open_in(database)) {
             Some(db) => db,
-            None => AdminDb::open_for(with, cluster, database, tenant).await?,
+            None => AdminDb::take_for(with, cluster, database, tenant).await?,
         };
         Ok(self.0.insert(db))
+    }
+
+    /// Keeps it for the next job, unless it is in a database that only this tenant is in.
+    async fn keep(self, with: &Provisioner, tenant: &Tenant) {
+        if let Some(db) = self.0.filter(|db| db.is_open_in(steps::database_for_roles(tenant))) {
+            db.keep(with).await;
+        }
     }
 }
 
@@ -247,7 +255,8 @@ impl<'p> Context<'p> {
                 }
                 self.transition(tenant.id, next).await
             }
-            (Step::Roles | Step::Database | Step::Schema | Step::Grants, Some(place)) => {
+            (Step::Home, Some(place)) => make_home(with, place, &mut self.session).await,
+            (Step::Roles | Step::Database | Step::Grants, Some(place)) => {
                 make(with, self.job, place, &mut self.session, step).await
             }
             (Step::Activate, Some((tenant, _))) => self.transition(tenant.id, State::Active).await,
@@ -258,6 +267,13 @@ impl<'p> Context<'p> {
             (Step::DropRoles, Some((tenant, cluster))) => steps::drop_roles(with, cluster, tenant).await,
             (Step::Shred, Some((tenant, _))) => steps::shred(with, self.job, tenant.id).await,
             (_, None) => Err(Error::Conflict(format!("job {} is about a tenant that is not there", self.job.id))),
+        }
+    }
+
+    /// All steps are done: the next job of this process may go on with what this one opened.
+    pub(crate) async fn close(self) {
+        if let Some((tenant, _)) = &self.place {
+            self.session.keep(self.with, tenant).await;
         }
     }
 
@@ -297,9 +313,11 @@ impl<'p> Context<'p> {
                 tenants::forget(&mut change, tenant.id, State::Erased, "its creation was cancelled").await?;
                 Ok(change.commit().await?)
             }
-            Step::Roles => steps::drop_roles(self.with, cluster, tenant).await,
-            Step::Database => steps::drop_database(self.with, cluster, tenant).await,
-            Step::Schema => steps::drop_schema(self.with, cluster, tenant).await,
+            Step::Home => {
+                steps::drop_schema(self.with, cluster, tenant).await?;
+                steps::drop_database(self.with, cluster, tenant).await?;
+                steps::drop_roles(self.with, cluster, tenant).await
+            }
             _ => Ok(()),
         }
     }
@@ -354,7 +372,20 @@ impl<'p> Context<'p> {
     }
 }
 
-/// Makes so what a tenant needs on its cluster.
+/// Makes what a new tenant is on its cluster.
+async fn make_home(with: &Provisioner, place: &(Tenant, Cluster), session: &mut Session) -> Result<()> {
+    let (tenant, _) = place;
+    let (password, epoch) = steps::credential(with, tenant.id).await?;
+    let db = session.at(with, place, steps::database_for_roles(tenant)).await?;
+    if steps::is_shared(tenant) {
+        return steps::ensure_roles_and_schema(with, db, tenant, &password, epoch).await;
+    }
+    steps::ensure_roles(with, db, tenant, &password).await?;
+    steps::ensure_database(with, db, tenant).await?;
+    steps::ensure_schema(with, session.at(with, place, &tenant.database).await?, tenant, epoch).await
+}
+
+/// Makes so again what a tenant needs on its cluster.
 async fn make(
     with: &Provisioner,
     job: &Job,
@@ -374,10 +405,6 @@ async fn make(
             steps::ensure_roles(with, db, tenant, &password).await
         }
         Step::Database => steps::ensure_database(with, db, tenant).await,
-        Step::Schema => {
-            let (_, epoch) = steps::credential(with, tenant.id).await?;
-            steps::ensure_schema(with, db, tenant, epoch).await
-        }
         _ => {
             let writes = match job.kind {
                 Kind::ReadOnly => false,

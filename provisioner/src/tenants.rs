@@ -63,7 +63,9 @@ pub async fn create(with: &Provisioner, new: &NewTenant<'_>) -> Result<Tenant> {
         }
         (State::Active | State::ReadOnly | State::Suspended, _) => return Ok(tenant),
     }
-    get(with, id).await
+    let made = get(with, id).await?;
+    held.give_back().await;
+    Ok(made)
 }
 
 /// Gives a tenant another name. Nothing else knows its name, so nothing else changes.
@@ -241,8 +243,9 @@ pub async fn connection(with: &Provisioner, id: TenantId) -> Result<String> {
     let mut change = with.control.change(&with.actor).await?;
     change.record("tenant.connection", Some(id), json!({ "login": tenant.login_role })).await?;
     change.commit().await?;
-    let hosts: Vec<String> =
-        cluster.address.host.split(',').map(|host| format!("{host}:{}", cluster.address.port)).collect();
+    // A host that is a folder, with a socket in it, is written as one word.
+    let host = cluster.address.host.replace('/', "%2F");
+    let hosts: Vec<String> = host.split(',').map(|host| format!("{host}:{}", cluster.address.port)).collect();
     let (mode, _) = cluster.address.tls.to_columns();
     Ok(format!(
         "postgres://{}:{}@{}/{}?sslmode={mode}&options=-csearch_path%3D{}",

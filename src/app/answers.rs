@@ -9,11 +9,10 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::placeholders;
 use crate::id::TenantId;
 use crate::meaning::Table;
 use crate::persona::Configuration;
-use crate::playbook::{Hook, Scenario};
+use crate::playbook::{Hook, Scenario, placeholders};
 use crate::selector::{Embed, Entry, Found, Index, Vocabulary};
 use crate::tenant::answers::{self, Corpus, Version};
 use crate::tenant::{Intent, TenantDb, TenantError};

@@ -3,7 +3,7 @@
 pub mod answers;
 pub mod configuration;
 pub mod model;
-mod placeholders;
+pub mod playbooks;
 pub mod processing;
 pub mod promises;
 pub mod readiness;

@@ -18,6 +18,7 @@ pub mod migrations;
 pub mod models;
 pub mod numbers;
 pub mod placements;
+pub mod playbooks;
 pub mod profiles;
 pub mod sealed;
 pub mod secrets;
@@ -28,9 +29,10 @@ pub mod turns;
 pub mod usage;
 pub mod work;
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
 use sqlx::{ConnectOptions as _, PgPool, Postgres, Transaction};
 
 pub use audit::{Actor, Change};
@@ -79,6 +81,11 @@ impl From<crate::id::InvalidId> for ControlError {
 #[derive(Debug, Clone)]
 pub struct Control {
     pool: PgPool,
+    /// For questions that a caller waits for: these connections are not asked whether they live before each use.
+    lookups: PgPool,
+    patience: Duration,
+    /// Sessions of [`locks`] that hold none now.
+    lock_sessions: Arc<Mutex<Vec<PgConnection>>>,
 }
 
 impl Control {
@@ -95,12 +102,9 @@ impl Control {
     fn waiting(url: &str, application_name: &str, max: u32, patience: Duration) -> Result<Self, ControlError> {
         let options: PgConnectOptions = url.parse()?;
         let options = options.application_name(application_name).disable_statement_logging();
-        let pool = PgPoolOptions::new()
-            .max_connections(max)
-            .acquire_timeout(patience)
-            .max_lifetime(None)
-            .connect_lazy_with(options);
-        Ok(Self { pool })
+        let pool = PgPoolOptions::new().max_connections(max).acquire_timeout(patience).max_lifetime(None);
+        let lookups = pool.clone().test_before_acquire(false).connect_lazy_with(options.clone());
+        Ok(Self { pool: pool.connect_lazy_with(options), lookups, patience, lock_sessions: Arc::default() })
     }
 
     /// Answers when the control database does.
@@ -116,11 +120,30 @@ impl Control {
 
     /// Closes all connections; used before a server stops.
     pub async fn close(&self) {
+        self.lock_sessions().clear();
+        self.lookups.close().await;
         self.pool.close().await;
+    }
+
+    fn lock_sessions(&self) -> MutexGuard<'_, Vec<PgConnection>> {
+        self.lock_sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn pool(&self) -> &PgPool {
         &self.pool
+    }
+
+    /// Reads in one round trip where everything else takes two. A connection that broke since it was last used is found out by
+    /// the question itself, which is asked again: so this is for reading only.
+    async fn look_up<T, Answer>(&self, question: impl Fn(PgPool) -> Answer) -> Result<T, ControlError>
+    where
+        Answer: Future<Output = sqlx::Result<T>>,
+    {
+        let asked = tokio::time::timeout(self.patience, question(self.lookups.clone())).await;
+        match asked.map(|answer| answer.map_err(ControlError::from)) {
+            Ok(Err(ControlError::Unreachable(_))) | Err(_) => Ok(question(self.pool.clone()).await?),
+            Ok(answer) => answer,
+        }
     }
 }
 

@@ -4,8 +4,8 @@
 //! removed from the old tenant's schema and written to the new one's, and it becomes active. An instance that missed
 //! all of this is refused by the missing mirror row.
 
-use sqlx::Row as _;
 use sqlx::postgres::PgRow;
+use sqlx::{PgPool, Row as _};
 
 use super::placements::{self, ROUTES, Route};
 use super::{Change, Control, ControlError};
@@ -77,11 +77,14 @@ pub async fn get_with_route(
     control: &Control,
     number: &Number,
 ) -> Result<Option<(NumberRow, Option<Route>)>, ControlError> {
-    let sql = sqlx::AssertSqlSafe(format!(
-        "select n.*, r.* from ({SELECT} where kind = $1 and value = $2) n
-         left join lateral ({ROUTES} where t.id = n.tenant_id and n.state = 'active') r on true"
-    ));
-    let row = sqlx::query(sql).bind(number.kind()).bind(number.value()).fetch_optional(control.pool()).await?;
+    let question = |pool: PgPool| {
+        let sql = sqlx::AssertSqlSafe(format!(
+            "select n.*, r.* from ({SELECT} where kind = $1 and value = $2) n
+             left join lateral ({ROUTES} where t.id = n.tenant_id and n.state = 'active') r on true"
+        ));
+        async move { sqlx::query(sql).bind(number.kind()).bind(number.value()).fetch_optional(&pool).await }
+    };
+    let row = control.look_up(question).await?;
     row.map(|row| Ok((from_row(&row)?, placements::from_row(&row)?))).transpose()
 }
 

@@ -1,7 +1,7 @@
 //! Where each tenant lives now, and how to log in there.
 
-use sqlx::Row as _;
 use sqlx::postgres::PgRow;
+use sqlx::{PgPool, Row as _};
 
 use super::clusters::{self, Address, ClusterId, Isolation};
 use super::tenants::State;
@@ -65,9 +65,11 @@ pub(super) const ROUTES: &str =
 
 /// The route of a tenant in whatever state; `None` for an id that was never given.
 pub async fn route(control: &Control, tenant: TenantId) -> Result<Option<Route>, ControlError> {
-    let sql = sqlx::AssertSqlSafe(format!("{ROUTES} where t.id = $1"));
-    let row = sqlx::query(sql).bind(tenant.get()).fetch_optional(control.pool()).await?;
-    row.as_ref().map_or(Ok(None), from_row)
+    let question = |pool: PgPool| {
+        let sql = sqlx::AssertSqlSafe(format!("{ROUTES} where t.id = $1"));
+        async move { sqlx::query(sql).bind(tenant.get()).fetch_optional(&pool).await }
+    };
+    control.look_up(question).await?.as_ref().map_or(Ok(None), from_row)
 }
 
 /// What [`ROUTES`] says in a row; `None` where it was outer joined and says nothing.

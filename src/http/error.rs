@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use crate::app::configuration::NotChanged;
+use crate::app::playbooks::NotTaken;
 use crate::app::processing::ProcessingError;
 use crate::app::promises::PromiseError;
 use crate::app::readiness::ReadinessError;
@@ -225,6 +226,27 @@ impl From<CallError> for Problem {
             CallError::Refused(refused) => refused.into(),
             CallError::Tenant(error) => error.into(),
             CallError::Promise(error) => error.into(),
+        }
+    }
+}
+
+impl From<NotTaken> for Problem {
+    fn from(error: NotTaken) -> Self {
+        match error {
+            NotTaken::Unknown => Self::new(StatusCode::NOT_FOUND, "no_such_template", "There is no such template."),
+            NotTaken::Conflicts(all) => {
+                let what = "was changed by you and in the template";
+                let errors = all.into_iter().map(|conflict| Fault::new(conflict.place, what)).collect();
+                let detail = "Nothing was changed: send `resolve` with \"theirs\" or \"mine\" for each place in `errors`. \
+                              The preview shows what they say.";
+                Self { errors, ..Self::new(StatusCode::CONFLICT, "conflicts", detail) }
+            }
+            NotTaken::Busy => {
+                let detail = "The answers are being changed by somebody else. Try again.";
+                Self { retry_after_s: Some(1), ..Self::new(StatusCode::CONFLICT, "busy", detail) }
+            }
+            NotTaken::Control(error) => DirectoryError::from(error).into(),
+            NotTaken::Tenant(error) => error.into(),
         }
     }
 }

@@ -90,6 +90,8 @@ fn url_map() -> Map {
         // The platform's screens for a business.
         .tenant(Method::GET,    "/api/company/{company_id}/configuration", company::configuration::read)
         .tenant(Method::PATCH,  "/api/company/{company_id}/configuration/variables", company::configuration::set_variables)
+        .tenant(Method::POST,   "/api/company/{company_id}/configuration/sync", company::sync::take)
+        .tenant(Method::GET,    "/api/company/{company_id}/configuration/sync/preview", company::sync::preview)
         .answering(Method::GET, "/api/company/{company_id}/readiness", company::configuration::readiness)
         .tenant(Method::GET,    "/api/company/{company_id}/knowledge-management", company::knowledge::list)
         .tenant(Method::POST,   "/api/company/{company_id}/knowledge-management", company::knowledge::create)
@@ -99,6 +101,7 @@ fn url_map() -> Map {
         .tenant(Method::GET,    "/api/company/{company_id}/scenarios", company::scenarios::list)
         .tenant(Method::GET,    "/api/company/{company_id}/scenarios/{id}", company::scenarios::read)
         .tenant(Method::PUT,    "/api/company/{company_id}/scenarios/{id}", company::scenarios::replace)
+        .tenant(Method::DELETE, "/api/company/{company_id}/scenarios/{id}", company::scenarios::delete)
         .answering(Method::POST, "/api/company/{company_id}/match", company::knowledge::try_out)
 }
 

@@ -1,52 +1,61 @@
 //! From evidence to a probability.
 //!
-//! `cargo test --test quality -- --ignored fit --nocapture` prints these parameters: a logistic regression over the candidates
-//! of the tuning half of `tests/quality/utterances.tsv`, with a small ridge so that no parameter runs away.
+//! `cargo test --release --test quality -- --ignored fit --nocapture` prints these parameters: a logistic regression over the
+//! candidates of `tests/quality/utterances.tsv`, with a small ridge so that no parameter runs away.
 
-/// What speaks for an answer. Each is 0 to 1 unless said otherwise.
+/// What speaks for an answer, and against it.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct Evidence {
     /// All words of a phrase were said, in its order, and no others but fillers.
     pub exact: bool,
-    /// Cosine between the weighted stems of what was said and of the best phrase.
+    /// Cosine between the weighted stems of what was said and of the best phrase, 0 to 1.
     pub overlap: f64,
-    /// How much of that phrase was said, by weight.
+    /// How far `overlap` is ahead of the next answer, -1 to 1.
+    pub overlap_ahead: f64,
+    /// How much of that phrase was said, by weight, 0 to 1.
     pub phrase_covered: f64,
-    /// How much of what was said stands in any phrase of the answer, by weight.
+    /// How much of what was said stands in any phrase of the answer, by weight, 0 to 1.
     pub said_covered: f64,
-    /// How far `overlap` is ahead of the next answer of its tier, -1 to 1.
-    pub ahead: f64,
-    /// How far `overlap` is behind the best answer of the other tier, -1 to 0.
-    pub behind: f64,
-    /// Cosine of the vectors of what was said and of the phrase nearest in meaning, -1 to 1; `None` without a table of vectors.
-    pub meaning: Option<f64>,
-    /// How far `meaning` is ahead of the next answer's, -2 to 2; 0 without vectors.
-    pub meaning_ahead: f64,
+    /// So many rare words' weight was said that the answer knows, 0 to 4. "Can you repeat that" is covered by many an answer and says
+    /// nothing.
+    pub known: f64,
+    /// So many rare words' weight was said that the answer does not know, 0 to 4.
+    pub unknown: f64,
+    /// `None` without a table of vectors.
+    pub meaning: Option<Meaning>,
+}
+
+/// What speaks for an answer by what words mean.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
+pub struct Meaning {
+    /// How alike what was said and the answer's nearest phrase are, each word compared with the nearest of the other side, 0 to 1.
+    pub alike: f64,
+    /// How far `alike` is ahead of the next answer, -1 to 1.
+    pub alike_ahead: f64,
+    /// Cosine of the vectors of what was said and of all the answer's phrases together, -1 to 1.
+    pub topic: f64,
+    /// How far `topic` is ahead of the next answer, -2 to 2.
+    pub topic_ahead: f64,
 }
 
 /// How many numbers the evidence comes to, the constant one among them.
-pub const FEATURES: usize = 8;
+pub const FEATURES: usize = 9;
 
 /// Without vectors: the last two stay unused.
-const WORDS: [f64; FEATURES] = [-4.45, 1.95, 2.32, 4.15, 2.48, 2.79, 0.0, 0.0];
+const WORDS: [f64; FEATURES] = [-5.38, -1.79, 3.44, 1.54, -0.22, 4.48, 3.01, 0.0, 0.0];
 /// With vectors.
-#[expect(clippy::approx_constant, reason = "it is fitted, and near 2π by chance")]
-const MEANING: [f64; FEATURES] = [-4.32, 0.22, 1.48, 3.16, 1.05, 0.92, 2.70, 6.28];
+const MEANING: [f64; FEATURES] = [-4.32, -2.34, 1.82, 1.75, -0.32, 2.30, 5.38, 0.43, 6.34];
 
 impl Evidence {
     /// As numbers, in the order of the parameters.
     pub fn numbers(&self) -> [f64; FEATURES] {
-        let meaning = self.meaning.unwrap_or(0.0);
-        [
-            1.0,
-            self.overlap,
-            self.phrase_covered,
-            self.said_covered,
-            self.ahead,
-            self.behind,
-            meaning,
-            self.meaning_ahead,
-        ]
+        let Self { overlap, overlap_ahead, phrase_covered, said_covered, known, unknown, .. } = *self;
+        match self.meaning {
+            None => [1.0, overlap, phrase_covered, known, unknown, overlap_ahead, said_covered, 0.0, 0.0],
+            Some(Meaning { alike, alike_ahead, topic, topic_ahead }) => {
+                [1.0, overlap, phrase_covered, known, unknown, alike, alike_ahead, topic, topic_ahead]
+            }
+        }
     }
 
     /// The probability that the answer is right. What was said word for word is.

@@ -6,10 +6,11 @@
 //!
 //! 1. **Normalise**: lower case, compatibility forms and diacritics folded, cut into words; fillers are taken out.
 //! 2. **Compare** stems and pairs of neighbouring stems, weighted by how few answers have them. Words a language uses everywhere
-//!    count little alone ("how", "much") and more as a pair. Urgency keywords count more. With a table of word vectors, whole
-//!    phrases are compared by meaning too.
-//! 3. **Weigh the evidence** ([`Evidence`]): how much of the phrase was said, how much of what was said the answer knows, how far ahead of the
-//!    next answer it is. A logistic function turns it into a score.
+//!    count little alone ("how", "much") and more as a pair. Urgency keywords count more.
+//! 3. **Compare by meaning**, with a table of word vectors: what was said with the topic of each answer, and for those that come near, word by
+//!    word with each of their phrases.
+//! 4. **Weigh the evidence** ([`Evidence`]): how much of the phrase was said, how much of what was said the answer knows and does not, how
+//!    far ahead of the next answer it is. A logistic function turns it into a score.
 //!
 //! The rule that must hold: **a score is a probability.** Of answers scored 0.80, about 80 % are right, so a threshold means
 //! what it says. The parameters in `calibration.rs` are fitted on labelled utterances (`tests/quality/`), never set by hand. A newcomer who adds a
@@ -18,14 +19,16 @@
 //! Languages without spaces between words are only matched exactly or by meaning.
 
 mod calibration;
+mod choose;
 mod index;
+mod meanings;
 #[cfg(test)]
 mod tests;
 mod text;
 
 use uuid::Uuid;
 
-pub use calibration::{Evidence, FEATURES};
+pub use calibration::{Evidence, FEATURES, Meaning};
 pub use index::Index;
 
 use crate::playbook::Urgency;

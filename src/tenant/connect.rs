@@ -144,8 +144,8 @@ impl Manager {
 
     /// User, database, path, tenant and epoch, in the connection's first round trip.
     async fn prove(&self, client: &ClientWrapper) -> Result<(), OpenError> {
-        let sql = "select current_user::text, session_user::text, current_database()::text,
-                          current_setting('search_path'), tenant_id, epoch from identity";
+        // Without casts: in a new session each needs look-ups in the catalog.
+        let sql = "select current_user, session_user, current_catalog, current_setting('search_path'), tenant_id, epoch from identity";
         let row = client.query_typed_one(sql, &[]).await?;
         let text = |i: usize| row.try_get::<_, String>(i).unwrap_or_default();
         let wrong = if text(0) != self.route.placement.login || text(1) != self.route.placement.login {

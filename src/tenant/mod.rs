@@ -7,6 +7,7 @@
 pub mod answers;
 pub mod calls;
 pub mod callers;
+pub mod clones;
 pub mod configurations;
 mod connect;
 pub mod context;

@@ -1,4 +1,6 @@
 //! A tenant's scenarios: cloned from a playbook, or its own.
+//!
+//! What changes one takes `knowledge_version` first, as a clone does ([`super::clones`]): in one order nobody waits in a circle.
 
 use time::OffsetDateTime;
 use tokio_postgres::Row;
@@ -63,10 +65,10 @@ pub async fn get<I: Intent>(conn: TenantConn<'_, I>, id: Uuid) -> Result<Option<
 
 /// Replaces what one says, but for its key, and notes that the tenant did.
 pub async fn replace(conn: TenantConn<'_, Write>, id: Uuid, new: &Scenario) -> Result<Option<Stored>, TenantError> {
-    let sql = "with renewed as (update knowledge_version set version = gen_random_uuid())
+    let sql = "with renewed as (update knowledge_version set version = gen_random_uuid() returning 1)
                update scenarios set name = $2, category = $3, phrases = $4, replies = $5, follow_up = $6, behavior = $7,
                                     hook = $8, priority = $9, enabled = $10, edited = true, updated_at = now()
-               where id = $1
+               from renewed where id = $1
                returning id, jsonb_build_object('key', key, 'name', name, 'category', category, 'phrases', phrases,
                          'replies', replies, 'followUp', follow_up, 'behavior', behavior, 'hook', hook,
                          'priority', priority, 'enabled', enabled), origin, edited, updated_at";
@@ -88,4 +90,11 @@ pub async fn replace(conn: TenantConn<'_, Write>, id: Uuid, new: &Scenario) -> R
         )
         .await?;
     row.as_ref().map(Stored::from_row).transpose()
+}
+
+/// Forgets one; whether there was one. An update of the playbook does not bring it back.
+pub async fn delete(conn: TenantConn<'_, Write>, id: Uuid) -> Result<bool, TenantError> {
+    let sql = "with renewed as (update knowledge_version set version = gen_random_uuid() returning 1)
+               delete from scenarios using renewed where id = $1";
+    Ok(conn.execute(sql, &[&id]).await? > 0)
 }

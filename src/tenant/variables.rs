@@ -16,8 +16,9 @@ pub async fn definitions<I: Intent>(conn: TenantConn<'_, I>, names: &[&str]) -> 
 
 /// Sets values; `None` takes one away. A name that is not defined yet becomes a text of the tenant's own.
 pub async fn set(conn: TenantConn<'_, Write>, values: &[(&str, Option<&str>)]) -> Result<(), TenantError> {
-    let sql = "with renewed as (update knowledge_version set version = gen_random_uuid())
-               insert into variables (name, value) select * from unnest($1::text[], $2::text[])
+    let sql = "with renewed as (update knowledge_version set version = gen_random_uuid() returning 1)
+               insert into variables (name, value)
+               select name, value from renewed, unnest($1::text[], $2::text[]) as new (name, value)
                on conflict (name) do update set value = excluded.value, updated_at = now()";
     let (names, values): (Vec<_>, Vec<_>) = values.iter().copied().unzip();
     conn.execute(sql, &[&names, &values]).await?;
@@ -75,13 +76,6 @@ pub async fn standing<I: Intent>(conn: TenantConn<'_, I>) -> Result<Standing, Te
         has_greeting: row.try_get(2)?,
         has_knowledge: row.try_get(3)?,
     })
-}
-
-/// Whether `name` can be written as `{name}`.
-pub fn is_name(name: &str) -> bool {
-    name.len() <= 64
-        && name.starts_with(|c: char| c.is_ascii_alphabetic())
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
 /// Whether a value fits what its variable is; undefined variables are texts.

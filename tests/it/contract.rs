@@ -39,13 +39,14 @@ fn no_made_up_request_gets_an_undocumented_answer() {
     });
 }
 
-/// Every operation with an example body and nothing else to fill in.
-fn examples() -> impl Iterator<Item = (&'static str, reqwest::Method, &'static Value)> {
+/// Every operation with an example body and nothing else to fill in but whose it is.
+fn examples() -> impl Iterator<Item = (String, reqwest::Method, &'static Value)> {
     let paths = openapi::document()["paths"].as_object().unwrap();
-    paths.iter().filter(|(path, _)| !path.contains('{')).flat_map(|(path, item)| {
+    let paths = paths.iter().map(|(path, item)| (path.replace("{company_id}", "1"), item));
+    paths.filter(|(path, _)| !path.contains('{')).flat_map(|(path, item)| {
         item.as_object().unwrap().iter().filter_map(move |(method, operation)| {
             let example = operation.pointer("/requestBody/content/application~1json/example")?;
-            Some((path.as_str(), method.to_uppercase().parse().unwrap(), example))
+            Some((path.clone(), method.to_uppercase().parse().unwrap(), example))
         })
     })
 }
@@ -59,10 +60,10 @@ fn examples_work_when_pasted() {
         let service = Service { server: &server, token: w.token(tenant, Scope::ALL).await };
         let mut tried = 0;
         for (path, method, example) in examples() {
-            let found = answer(service.request(method.clone(), path).json(example)).await;
+            let found = answer(service.request(method.clone(), &path).json(example)).await;
             assert!((200..300).contains(&found.status), "{method} {path}: {found:?}");
             tried += 1;
         }
-        assert!(tried >= 5, "{tried} examples");
+        assert!(tried >= 9, "{tried} examples");
     });
 }

@@ -21,6 +21,7 @@ struct Plan {
     n: u32,
     isolation: &'static str,
     template: &'static str,
+    playbook: &'static str,
     word: &'static str,
     fields: fn() -> Value,
     /// The line that its template makes of the fields.
@@ -32,6 +33,7 @@ const PLANS: [Plan; 3] = [
         n: 1,
         isolation: "schema",
         template: "insurance_v1",
+        playbook: "insurance",
         word: "quokka",
         fields: || json!({ "name": "John Smith", "county": "Orange County", "policies": { "auto_1": { "year": 2019 } } }),
         bio: "John Smith | Orange County | 1 Auto",
@@ -40,6 +42,7 @@ const PLANS: [Plan; 3] = [
         n: 2,
         isolation: "schema",
         template: "real_estate_v1",
+        playbook: "universal",
         word: "axolotl",
         fields: || json!({ "name": "Johnny", "buyer_or_seller": "buyer", "looking_in": "Newport Beach" }),
         bio: "Johnny | Buyer | Looking in Newport Beach",
@@ -48,6 +51,7 @@ const PLANS: [Plan; 3] = [
         n: 3,
         isolation: "database",
         template: "music_shop_v1",
+        playbook: "universal",
         word: "okapi",
         fields: || json!({ "name": "John S." }),
         bio: "John S.",
@@ -83,7 +87,10 @@ impl<'a> Business<'a> {
         let configuration = json!({ "agent_name": "Ada", "greeting": greeting, "greeting_known": known });
         business.send(Method::PATCH, "/v1/config", &configuration).await;
         let company = format!("/api/company/{id}");
-        let variables = json!({ "companyName": word, "opens": "eight" });
+        let clone = json!({ "templateId": plan.playbook });
+        business.send(Method::POST, &format!("{company}/configuration/sync"), &clone).await;
+        let (hours, address) = (format!("at {word} o'clock"), format!("1 {word} Street"));
+        let variables = json!({ "companyName": word, "opens": "eight", "businessHours": hours, "address": address });
         business.send(Method::PATCH, &format!("{company}/configuration/variables"), &variables).await;
         let question = json!({ "question": "When are you open?", "answer": "{companyName} opens at {opens}." });
         business.send(Method::POST, &format!("{company}/knowledge-management"), &question).await;
@@ -135,8 +142,9 @@ impl<'a> Business<'a> {
         assert!(first[0].contains(&format!("Welcome back to {word}, John")), "{first:?}");
         assert!(first[1].contains(&format!("{word} opens at eight.")), "{first:?}");
         assert!(first[2].contains("What may I pass on?") && first[3].contains("Thank you"), "{first:?}");
-        let stranger = self.call(UNKNOWN, &["When are you open?"]).await;
+        let stranger = self.call(UNKNOWN, &["When are you open?", "Uh, where are you located?"]).await;
         assert!(stranger[0].contains(&format!("Welcome to {word}.")), "{stranger:?}");
+        assert!(stranger[2].contains(&format!("You find {word} at 1 {word} Street.")), "{stranger:?}");
 
         for caller in [KNOWN, UNKNOWN] {
             until("the call is processed", async || self.context(caller).await["summaries"][0]["summary"].is_string())

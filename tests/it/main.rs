@@ -32,6 +32,7 @@ mod memories;
 mod memory_search;
 mod model;
 mod old_client;
+mod playbooks;
 mod processing;
 mod profiles;
 mod provisioning;

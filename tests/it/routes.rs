@@ -107,12 +107,13 @@ fn of_company(method: &str, route: &str, customer: TenantId) -> Valid {
     };
     let question = json!({ "question": "When are you open?", "answer": "x" });
     match (method, route.trim_start_matches("/api/company/{company_id}/")) {
-        ("GET", "readiness") => get(false),
+        ("GET", "readiness" | "configuration/sync/preview") => get(false),
+        ("POST", "configuration/sync") => with(200, false, json!({ "templateId": "universal" })),
         ("GET", _) => get(true),
         ("PATCH", "configuration/variables") => with(200, true, json!({ "servicecallprice": "150" })),
         ("POST", "knowledge-management") => with(201, false, question),
         ("PUT", "knowledge-management/{id}") => with(200, false, question),
-        ("DELETE", "knowledge-management/{id}") => Valid { status: 204, ..get(false) },
+        ("DELETE", "knowledge-management/{id}" | "scenarios/{id}") => Valid { status: 204, ..get(false) },
         ("PUT", "scenarios/{id}") => with(200, false, json!({ "name": "x", "phrases": ["x"], "replies": ["x"] })),
         ("POST", "match") => with(200, true, json!({ "text": "When are you open?" })),
         (method, path) => panic!("{method} {path} has no row here: add a request that succeeds"),
@@ -153,6 +154,8 @@ impl Party {
              insert into scenarios (id, key, name, phrases, replies)
              values ('{SCENARIO}', 'book', 'Book', '{{book a visit}}', '{{{word}}}');
              insert into variables (name, value) values ('companyName', '{word}');
+             delete from cloned_from;
+             insert into cloned_from (template_id, version, content) values ('universal', 1, '{{}}');
              update knowledge_version set version = gen_random_uuid();
              delete from call_summaries;
              insert into call_summaries (user_id, call_sid, summary) values ('{CALLER}', 'CA1', 'told {word}')"
@@ -170,6 +173,7 @@ impl Party {
                        || coalesce((select string_agg(k::text, '|' order by id) from knowledge k), '')
                        || coalesce((select string_agg(s::text, '|' order by id) from scenarios s), '')
                        || coalesce((select string_agg(v::text, '|' order by name) from variables v), '')
+                       || coalesce((select string_agg(c::text, '|') from cloned_from c), '')
                        || (select version::text from knowledge_version)";
         self.db.query_one(sql, &[]).await.unwrap().get(0)
     }

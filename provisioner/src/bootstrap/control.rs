@@ -176,7 +176,7 @@ fn server_grants(server: &str) -> String {
         "revoke all on all tables in schema public from {server};
          grant usage on schema public to {server};
          grant select on installation, platform_settings, clusters, tenants, placements, data_keys, accounts, numbers, secrets,
-             tenant_profiles, models to {server};
+             tenant_profiles, models, published_playbooks to {server};
          grant select (name, version, authored) on profile_templates to {server};
          grant select (kid, algorithm, public_key, sealed_secret, state, created_at, legacy, legacy_tenants) on signing_keys to {server};
          grant select, insert, update on token_budgets, usage, work_turns to {server};

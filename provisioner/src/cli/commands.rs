@@ -11,14 +11,15 @@ use strowger::id::Prefix;
 use strowger::vault::MasterRing;
 
 use super::args::{
-    self, Audit, Cli, Command, Configured, Job, Key, KeyAlgorithm, Platform, Profile, Secret, Tenant, Token, Usage,
+    self, Audit, Cli, Command, Configured, Job, Key, KeyAlgorithm, Platform, Playbook, Profile, Secret, Tenant, Token,
+    Usage,
 };
 use super::input::{from_stdin, listen, superuser_from_stdin};
 use super::output::{say, show};
 use super::rotate::{on_rings, on_rotate};
 use super::{
-    accounts, audit, clusters, declared, doctor, endings, import, local, migrate, model, numbers, profiles, progress,
-    work,
+    accounts, audit, clusters, declared, doctor, endings, import, local, migrate, model, numbers, playbooks, profiles,
+    progress, work,
 };
 use crate::bootstrap;
 use crate::credentials::{self, Algorithm};
@@ -39,6 +40,7 @@ pub async fn run(cli: Cli) -> Result<()> {
         Command::Audit(Audit::Verify { file: Some(file), key, .. }) => {
             audit::verify_file(cli.output, file, key.as_deref())
         }
+        Command::Playbook(Playbook::Validate { file }) => playbooks::validate(cli.output, file),
         Command::Profile(Profile::Validate { file, fields }) => profiles::validate(cli.output, file, fields.as_deref()),
         _ => on_installation(&cli).await,
     }
@@ -115,6 +117,7 @@ async fn command(cli: &Cli, with: Provisioner, control_url: &str) -> Result<()> 
             json!(installation::settings(with.control()).await?)
         }
         Command::Profile(command) => return profiles::run(&with, command, cli.output).await,
+        Command::Playbook(command) => playbooks::run(&with, command).await?,
         Command::Apply(args) => return declared::apply(&with, args, cli.output).await,
         Command::Export => return declared::export(&with).await,
         Command::Import(command) => return import::run(&with, command, cli.output).await,

@@ -15,6 +15,7 @@ mod migrate;
 mod model;
 mod numbers;
 mod output;
+mod playbooks;
 mod profiles;
 mod progress;
 mod rotate;

@@ -26,7 +26,7 @@ pub(crate) use master::{master_known, master_known_of, rewrap};
 pub(crate) use mirror::Mirror;
 use prove::prove_absent;
 pub(crate) use roles::{ensure_roles, expected_settings, fence};
-pub(crate) use schema::{Owner, ensure_grants, ensure_schema};
+pub(crate) use schema::{Owner, ensure_grants, ensure_roles_and_schema, ensure_schema};
 
 use crate::Provisioner;
 use crate::error::{Error, Result};
@@ -73,6 +73,7 @@ pub(crate) async fn cluster_of(with: &Provisioner, tenant: &Tenant) -> Result<Cl
     cluster.ok_or_else(|| Error::Conflict(format!("tenant {} lives on a cluster that is not registered", tenant.id)))
 }
 
-fn is_shared(tenant: &Tenant) -> bool {
+/// Whether a tenant lives in a database with others.
+pub(crate) fn is_shared(tenant: &Tenant) -> bool {
     tenant.isolation == Isolation::Schema
 }

@@ -3,9 +3,11 @@
 use strowger::control::tenants::Tenant;
 use strowger::id::Prefix;
 use strowger::schema::{self, HISTORY_TABLE, READ_ONLY_TABLES};
+use strowger::vault::Secret;
 use time::format_description::well_known::Rfc3339;
 use tokio_postgres::Transaction;
 
+use super::roles::roles_sql;
 use crate::Provisioner;
 use crate::admin_db::{AdminDb, ident};
 use crate::error::{Error, Result};
@@ -26,13 +28,13 @@ impl<'c> Owner<'c> {
         let what = db.what();
         let owner =
             Self { tx: db.begin().await?, owner: prefix.tenant(tenant.id, "owner"), admin: prefix.name("admin"), what };
-        owner.run(&format!("grant {} to {}", ident(&owner.owner), ident(&owner.admin))).await?;
+        owner.run(&membership(&owner.owner, &owner.admin).0).await?;
         Ok(owner)
     }
 
     /// Acts with the owner's rights from here on, names resolving in `schema`.
     pub(crate) async fn enter(&self, schema: &str) -> Result<()> {
-        self.run(&format!("set local role {}; set local search_path = {}", ident(&self.owner), ident(schema))).await
+        self.run(&enter(&self.owner, schema)).await
     }
 
     /// Runs statements without parameters.
@@ -51,30 +53,51 @@ impl<'c> Owner<'c> {
 
     /// Lays the role down and makes all of it true.
     pub(crate) async fn commit(self) -> Result<()> {
-        self.run(&format!(
-            "set local role {admin}; revoke {} from {admin}",
-            ident(&self.owner),
-            admin = ident(&self.admin)
-        ))
-        .await?;
+        self.run(&membership(&self.owner, &self.admin).1).await?;
         self.tx.commit().await.map_err(Error::postgres(self.what))
     }
 }
 
+/// Makes a tenant's roles and, in the database that it shares, its schema: one message, and so one transaction.
+pub(crate) async fn ensure_roles_and_schema(
+    with: &Provisioner,
+    db: &AdminDb,
+    tenant: &Tenant,
+    password: &Secret,
+    epoch: i32,
+) -> Result<()> {
+    let roles = roles_sql(with, db, tenant, password).await?;
+    db.run(&format!("{roles}{}", schema_sql(with, db, tenant, epoch).await?)).await
+}
+
 /// Makes the schema with everything in it, or finds that it is there: one transaction makes it whole.
-pub(crate) async fn ensure_schema(with: &Provisioner, db: &mut AdminDb, tenant: &Tenant, epoch: i32) -> Result<()> {
+pub(crate) async fn ensure_schema(with: &Provisioner, db: &AdminDb, tenant: &Tenant, epoch: i32) -> Result<()> {
+    db.run(&schema_sql(with, db, tenant, epoch).await?).await
+}
+
+/// The statements that make the schema, none if it is there. Sent as one message, they are one transaction.
+async fn schema_sql(with: &Provisioner, db: &AdminDb, tenant: &Tenant, epoch: i32) -> Result<String> {
     if db.exists("select 1 from pg_namespace where nspname = $1", &tenant.schema).await? {
-        return Ok(());
+        return Ok(String::new());
     }
     let prefix = &with.installation.prefix;
-    let owner = Owner::of(db, prefix, tenant).await?;
-    let (schema, role) = (ident(&tenant.schema), ident(&prefix.tenant(tenant.id, "owner")));
-    owner.run(&format!("create schema {schema} authorization {role}")).await?;
-    owner.enter(&tenant.schema).await?;
-    owner.run(&schema::batch(&now())).await?;
-    owner.execute("insert into identity (tenant_id, epoch) values ($1, $2)", &[&tenant.id.get(), &epoch]).await?;
-    owner.run(&grants(prefix, tenant, true)).await?;
-    owner.commit().await
+    let [owner, admin, schema] = [prefix.tenant(tenant.id, "owner"), prefix.name("admin"), tenant.schema.clone()];
+    let (become_member, cease) = membership(&owner, &admin);
+    Ok(format!(
+        "{become_member};
+         create schema {} authorization {};
+         {};
+         {}
+         insert into identity (tenant_id, epoch) values ({}, {epoch});
+         {}
+         {cease};\n",
+        ident(&schema),
+        ident(&owner),
+        enter(&owner, &schema),
+        schema::batch(&now()),
+        tenant.id,
+        grants(prefix, tenant, true),
+    ))
 }
 
 /// Puts the rights of a tenant's logins back to what they must be; without `writes`, nothing is written once this returns.
@@ -115,6 +138,17 @@ fn grants(prefix: &Prefix, tenant: &Tenant, writes: bool) -> String {
         sql.push_str(&format!("revoke insert, update, delete on {table} from {group};\n"));
     }
     sql
+}
+
+/// The statements between which the admin is a member of a tenant's owner role.
+fn membership(owner: &str, admin: &str) -> (String, String) {
+    let (owner, admin) = (ident(owner), ident(admin));
+    (format!("grant {owner} to {admin}"), format!("set local role {admin}; revoke {owner} from {admin}"))
+}
+
+/// What acts with the owner's rights from here to the end of the transaction, names resolving in `schema`.
+fn enter(owner: &str, schema: &str) -> String {
+    format!("set local role {}; set local search_path = {}", ident(owner), ident(schema))
 }
 
 fn now() -> String {

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use super::super::error::Problem;
 use super::super::extract::{Answering, Authorized, FromJson, Nothing, OfCompany, ReadConfig, WriteConfig};
 use super::Faults;
+use crate::playbook::is_variable;
 use crate::tenant::variables;
 use crate::tenant::{Intent, TenantDb};
 
@@ -30,7 +31,7 @@ pub(in crate::http) async fn set_variables(
 ) -> Result<Response, Problem> {
     let OfCompany(FromJson(mut body)) = call.input;
     body.shift_remove("customer_id");
-    let names: Vec<&str> = body.keys().map(String::as_str).filter(|name| variables::is_name(name)).collect();
+    let names: Vec<&str> = body.keys().map(String::as_str).filter(|name| is_variable(name)).collect();
     let defined = variables::definitions(call.db.conn(), &names).await?;
     let mut faults = Faults::default();
     if body.is_empty() || body.len() > MOST {
@@ -39,7 +40,7 @@ pub(in crate::http) async fn set_variables(
     let mut values = Vec::new();
     for (name, value) in &body {
         match value {
-            _ if !variables::is_name(name) => faults.fault("A name is a letter, then letters, digits or _.".into()),
+            _ if !is_variable(name) => faults.fault("A name is a letter, then letters, digits or _.".into()),
             Value::Null => values.push((name.as_str(), None)),
             Value::String(text) if text.chars().count() > 1000 => {
                 faults.fault(format!("{name}: up to 1000 characters."));

@@ -5,6 +5,7 @@
 pub(super) mod configuration;
 pub(super) mod knowledge;
 pub(super) mod scenarios;
+pub(super) mod sync;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;

@@ -1,6 +1,7 @@
 //! A company's scenarios.
 
 use axum::Json;
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
@@ -9,7 +10,7 @@ use super::super::extract::{
     Authorized, FromPath, FromPathAndJson, FromQuery, OfCompany, ReadKnowledge, WriteKnowledge,
 };
 use super::{Faults, Item, Listed, Part};
-use crate::playbook::{Hook, Scenario};
+use crate::playbook::{Hook, Scenario, limits};
 use crate::tenant::scenarios;
 
 #[derive(serde::Serialize)]
@@ -77,13 +78,22 @@ pub(in crate::http) async fn replace(
     Ok(Json(found).into_response())
 }
 
+/// Forgets one. An update of the playbook that it came from does not bring it back.
+pub(in crate::http) async fn delete(
+    call: Authorized<WriteKnowledge, OfCompany<FromPath<Item>>>,
+) -> Result<Response, Problem> {
+    let OfCompany(FromPath(item)) = call.input;
+    let found = scenarios::delete(call.db.conn(), item.id).await?;
+    if found { Ok(StatusCode::NO_CONTENT.into_response()) } else { Err(Problem::not_found()) }
+}
+
 fn check(edit: &Edit) -> Result<(), Problem> {
     let mut faults = Faults::default();
-    faults.text("name", &edit.name, 1, 200);
-    faults.text("category", &edit.category, 0, 100);
-    faults.texts("phrases", &edit.phrases, 1..=100, 500);
-    faults.texts("replies", &edit.replies, 1..=20, 2000);
-    faults.text("followUp", edit.follow_up.as_deref().unwrap_or_default(), 0, 1000);
-    faults.text("behavior", edit.behavior.as_deref().unwrap_or_default(), 0, 2000);
+    faults.text("name", &edit.name, 1, limits::NAME_CHARS);
+    faults.text("category", &edit.category, 0, limits::CATEGORY_CHARS);
+    faults.texts("phrases", &edit.phrases, 1..=limits::PHRASES, limits::PHRASE_CHARS);
+    faults.texts("replies", &edit.replies, 1..=limits::REPLIES, limits::REPLY_CHARS);
+    faults.text("followUp", edit.follow_up.as_deref().unwrap_or_default(), 0, limits::FOLLOW_UP_CHARS);
+    faults.text("behavior", edit.behavior.as_deref().unwrap_or_default(), 0, limits::BEHAVIOR_CHARS);
     faults.none_or_refuse()
 }

@@ -11,6 +11,7 @@ mod catalog;
 mod declared;
 mod endings;
 mod number;
+mod playbook;
 mod rotate;
 pub(crate) mod tapped;
 

@@ -6,6 +6,7 @@ mod imports;
 mod migrate;
 mod models;
 mod numbers;
+mod playbooks;
 mod profiles;
 mod records;
 mod tenants;
@@ -21,6 +22,7 @@ pub(super) use imports::Import;
 pub(super) use migrate::{Migrate, Way as FleetWay};
 pub(super) use models::{Model, Usage, YesNo};
 pub(super) use numbers::{NumberCommand, NumberKind};
+pub(super) use playbooks::Playbook;
 pub(super) use profiles::Profile;
 pub(super) use records::{Audit, Job, Work};
 pub(super) use tenants::{Configured, Isolation, Tenant};
@@ -102,6 +104,9 @@ pub(super) enum Command {
     /// What is kept of callers: templates of their profiles
     #[command(subcommand)]
     Profile(Profile),
+    /// What receptionists answer: playbooks that tenants clone
+    #[command(subcommand)]
+    Playbook(Playbook),
     /// Accounts at providers
     #[command(subcommand)]
     Account(Account),

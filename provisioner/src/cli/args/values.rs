@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use strowger::auth::Scope;
 use strowger::clock::Clock;
+use strowger::playbook::merge::Choice;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -66,4 +67,13 @@ fn span(text: &str, most_days: i64) -> Result<i64, String> {
     };
     let count: i64 = text[..text.len() - 1].parse().map_err(|_| bad())?;
     count.checked_mul(unit).filter(|s| (1..=most_days * 86400).contains(s)).ok_or_else(bad)
+}
+
+/// A place of a playbook, and whose word is taken there.
+pub(super) fn resolved(text: &str) -> Result<(String, Choice), String> {
+    match text.rsplit_once('=') {
+        Some((place, "mine")) => Ok((place.to_owned(), Choice::Mine)),
+        Some((place, "theirs")) => Ok((place.to_owned(), Choice::Theirs)),
+        _ => Err("a place and a side, as in /scenarios/hours/replies=mine, or =theirs".to_owned()),
+    }
 }

@@ -3,6 +3,7 @@
 //! The rule that must hold: a caller never hears a placeholder. A brace that is not one is left as it is.
 
 use std::collections::HashMap;
+use std::hash::BuildHasher;
 
 /// A piece of a reply.
 enum Piece<'a> {
@@ -13,7 +14,7 @@ enum Piece<'a> {
 /// The first reply whose variables all have values; where none has, the sentences of the first that need none without.
 ///
 /// `None` when nothing is left to say.
-pub(super) fn fill(replies: &[&str], values: &HashMap<String, String>) -> Option<String> {
+pub fn fill<S: BuildHasher>(replies: &[&str], values: &HashMap<String, String, S>) -> Option<String> {
     let whole = replies.iter().filter_map(|reply| filled(reply, values)).find(|text| !text.trim().is_empty());
     whole.or_else(|| {
         let sentences: String = sentences(replies.first()?).filter_map(|s| filled(s, values)).collect();
@@ -21,7 +22,15 @@ pub(super) fn fill(replies: &[&str], values: &HashMap<String, String>) -> Option
     })
 }
 
-fn filled(text: &str, values: &HashMap<String, String>) -> Option<String> {
+/// The variables that a reply names, as often as it does.
+pub fn names(reply: &str) -> impl Iterator<Item = &str> {
+    pieces(reply).into_iter().filter_map(|piece| match piece {
+        Piece::Name(name) => Some(name),
+        Piece::Text(_) => None,
+    })
+}
+
+fn filled<S: BuildHasher>(text: &str, values: &HashMap<String, String, S>) -> Option<String> {
     let piece = |piece| match piece {
         Piece::Text(text) => Some(text),
         Piece::Name(name) => values.get(name).map(String::as_str),

@@ -1,9 +1,21 @@
 //! What a playbook says: the scenarios, filler words, urgency keywords and variables that a business clones and makes its own.
 //!
-//! The same types are read from a playbook's file, kept with a clone for three-way updates, and spoken by the routes of a
-//! company. A leaf: it knows what is said, not where it is stored.
+//! The same types are read from a playbook's file ([`Playbook`]), kept with a clone for three-way updates ([`merge`]), and spoken by
+//! the routes of a company. A leaf: it knows what is said, not where it is stored.
+
+mod check;
+mod file;
+pub mod limits;
+pub mod merge;
+mod name;
+pub mod placeholders;
+#[cfg(test)]
+mod tests;
 
 use serde::{Deserialize, Serialize};
+
+pub use file::{BadPlaybook, Playbook};
+pub use name::Name;
 
 /// The content of one version of a playbook.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -39,7 +51,7 @@ pub struct Scenario {
     /// What they hear: the first whose variables are all defined.
     pub replies: Vec<String>,
     /// Asked after the reply.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, alias = "follow_up", skip_serializing_if = "Option::is_none")]
     pub follow_up: Option<String>,
     /// How it is said, for a model that words the reply anew.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -100,7 +112,7 @@ pub struct Urgency {
 }
 
 /// A value that a business fills in once and replies name as `{name}`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Variable {
     /// Letters, digits and `_`.
@@ -148,4 +160,11 @@ impl VariableKind {
             Self::Email => value.split_once('@').is_some_and(|(name, host)| !name.is_empty() && host.contains('.')),
         }
     }
+}
+
+/// Whether `name` can be a variable's, and written as `{name}`.
+pub fn is_variable(name: &str) -> bool {
+    name.len() <= 64
+        && name.starts_with(|c: char| c.is_ascii_alphabetic())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
