@@ -192,7 +192,12 @@ async fn on_keys(with: &Provisioner, command: &Key) -> Result<Value> {
             let algorithm = if *algorithm == KeyAlgorithm::EdDsa { Algorithm::EdDsa } else { Algorithm::Hs256 };
             credentials::add_key(with, kid, algorithm).await?;
         }
-        Key::Retire { kid } => credentials::retire_key(with, kid).await?,
+        Key::Retire { kid } => {
+            credentials::retire_key(with, kid).await?;
+            if tokens::newest_signer(with.control()).await?.is_none() {
+                say("no key is left that signs tokens, so none can be minted: `strowgerctl key add KID` makes one");
+            }
+        }
         Key::List => {}
     }
     Ok(json!(tokens::list(with.control()).await?))
