@@ -1,7 +1,8 @@
 //! Carries a run out: wave after wave, several tenants at once, each under its own lock.
 //!
-//! A worker holds two sessions in all, one for locks and one for each shared database, as far as the cluster has room for
-//! them (`room`), and writes to control once for a handful of tenants. What is lost between a tenant's commit and that write is found again in the tenant's history.
+//! A worker holds two sessions in all, one for locks and one for each shared database, as far as the cluster has room for them
+//! (`room`), and writes to control once for a handful of tenants. What is lost between a tenant's commit and that write is found
+//! again in the tenant's history.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
