@@ -18,7 +18,7 @@ use time::format_description::well_known::Rfc3339;
 use crate::admin_db::AdminDb;
 use crate::error::{Error, Result};
 use crate::steps::Logins;
-use crate::{Provisioner, steps};
+use crate::{Provisioner, backups, steps};
 
 /// How long a deleted tenant is kept when nobody says otherwise.
 const GRACE_S: i64 = 30 * 24 * 3600;
@@ -68,6 +68,10 @@ pub(crate) enum Step {
     /// Every running server has the master key.
     MasterKnown,
     Rewrap,
+    /// None of an erased tenant's backups is in its store.
+    DropBackups,
+    /// A backup is in its store, and the catalogue says so.
+    BackUp,
 }
 
 impl Step {
@@ -98,6 +102,8 @@ impl Step {
             Self::RetireKey => "retire-key",
             Self::MasterKnown => "master-known",
             Self::Rewrap => "rewrap",
+            Self::DropBackups => "drop-backups",
+            Self::BackUp => "back-up",
         }
     }
 }
@@ -105,17 +111,17 @@ impl Step {
 /// The steps of a kind, in order.
 pub(crate) fn steps(kind: Kind) -> &'static [Step] {
     use Step::{
-        Activate, Belongings, Block, Database, DropDatabase, DropRoles, DropSchema, Fence, Grants, HandOver,
-        Reservation, Roles, Schema, Settle, Shred,
+        Activate, Belongings, Block, Database, DropBackups, DropDatabase, DropRoles, DropSchema, Fence, Grants,
+        HandOver, Reservation, Roles, Schema, Settle, Shred,
     };
-    use Step::{Arm, Confirm, Disarm, Drain, MasterKnown, Prepare, RetireKey, Rewrap, Switch};
+    use Step::{Arm, BackUp, Confirm, Disarm, Drain, MasterKnown, Prepare, RetireKey, Rewrap, Switch};
     match kind {
         Kind::Create => &[Reservation, Roles, Database, Schema, Activate],
         Kind::Repair => &[Roles, Database, Grants],
         Kind::Suspend | Kind::Delete => &[Block, Fence, Settle],
         Kind::ReadOnly => &[Block, Settle, Roles, Database, Grants],
         Kind::Resume | Kind::Undelete => &[Roles, Database, Grants, Activate, Settle],
-        Kind::Erase => &[Block, Fence, Belongings, Settle, DropSchema, DropDatabase, DropRoles, Shred],
+        Kind::Erase => &[Block, Fence, Belongings, Settle, DropSchema, DropDatabase, DropRoles, DropBackups, Shred],
         Kind::HandOver => &[HandOver],
         // Refused before it is waited for: nobody who knows needs it, and whoever tries it looks again.
         Kind::RotateLogin => &[Prepare, Arm, Switch, Confirm, Disarm, Drain],
@@ -123,13 +129,14 @@ pub(crate) fn steps(kind: Kind) -> &'static [Step] {
         // Nobody has to be told: whoever comes with the former login is refused, looks again and comes with the next.
         Kind::RotateAdmin => &[Prepare, Arm, Switch, Disarm, Drain],
         Kind::Rewrap => &[MasterKnown, Rewrap],
+        Kind::Backup => &[BackUp],
     }
 }
 
 /// What taking a job back means to the operator; `None` for a kind that is taken back by its opposite.
 pub(crate) fn undone_by(kind: Kind) -> Option<&'static str> {
     match kind {
-        Kind::Create | Kind::RetireKey => None,
+        Kind::Create | Kind::RetireKey | Kind::Backup => None,
         Kind::Suspend => Some("`strowgerctl tenant resume` takes a suspension back"),
         Kind::ReadOnly => Some("`strowgerctl tenant resume` takes it back"),
         Kind::Resume => Some("`strowgerctl tenant suspend` takes a resumption back"),
@@ -163,7 +170,8 @@ pub(crate) fn supersedes(kind: Kind) -> &'static [Kind] {
         | Kind::RotateLogin
         | Kind::RetireKey
         | Kind::Rewrap
-        | Kind::RotateAdmin => &[],
+        | Kind::RotateAdmin
+        | Kind::Backup => &[],
     }
 }
 
@@ -216,6 +224,7 @@ impl<'p> Context<'p> {
             Kind::Undelete => !matches!(tenant.state, State::Deleted | State::Active),
             // An erasure that waits for the end of a grace is for a deleted tenant only.
             Kind::Erase => tenant.state != State::Deleted && self.job.params["any_state"] != Value::Bool(true),
+            Kind::Backup => !backups::has_data(tenant),
             Kind::HandOver | Kind::RetireKey | Kind::Rewrap | Kind::RotateAdmin => false,
         }
     }
@@ -257,6 +266,8 @@ impl<'p> Context<'p> {
             (Step::DropDatabase, Some((tenant, cluster))) => steps::drop_database(with, cluster, tenant).await,
             (Step::DropRoles, Some((tenant, cluster))) => steps::drop_roles(with, cluster, tenant).await,
             (Step::Shred, Some((tenant, _))) => steps::shred(with, self.job, tenant.id).await,
+            (Step::DropBackups, Some((tenant, _))) => backups::destroy_all(with, tenant.id).await,
+            (Step::BackUp, Some((tenant, cluster))) => backups::back_up(with, self.job, tenant, cluster).await,
             (_, None) => Err(Error::Conflict(format!("job {} is about a tenant that is not there", self.job.id))),
         }
     }
@@ -300,6 +311,7 @@ impl<'p> Context<'p> {
             Step::Roles => steps::drop_roles(self.with, cluster, tenant).await,
             Step::Database => steps::drop_database(self.with, cluster, tenant).await,
             Step::Schema => steps::drop_schema(self.with, cluster, tenant).await,
+            Step::BackUp => backups::take_back(self.with, self.job).await,
             _ => Ok(()),
         }
     }

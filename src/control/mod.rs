@@ -6,6 +6,7 @@
 
 pub mod accounts;
 pub mod audit;
+pub mod backups;
 pub mod chains;
 pub mod changes;
 pub mod clusters;

@@ -11,14 +11,15 @@ use strowger::id::Prefix;
 use strowger::vault::MasterRing;
 
 use super::args::{
-    self, Audit, Cli, Command, Configured, Job, Key, KeyAlgorithm, Platform, Profile, Secret, Tenant, Token, Usage,
+    self, Audit, BackupCommand, Cli, Command, Configured, Job, Key, KeyAlgorithm, Platform, Profile, Secret, Tenant,
+    Token, Usage,
 };
 use super::input::{from_stdin, listen, superuser_from_stdin};
 use super::output::{say, show};
 use super::rotate::{on_rings, on_rotate};
 use super::{
-    accounts, audit, clusters, declared, doctor, endings, import, local, migrate, model, numbers, profiles, progress,
-    work,
+    accounts, audit, backups, clusters, declared, doctor, endings, import, local, migrate, model, numbers, profiles,
+    progress, work,
 };
 use crate::bootstrap;
 use crate::credentials::{self, Algorithm};
@@ -40,6 +41,12 @@ pub async fn run(cli: Cli) -> Result<()> {
             audit::verify_file(cli.output, file, key.as_deref())
         }
         Command::Profile(Profile::Validate { file, fields }) => profiles::validate(cli.output, file, fields.as_deref()),
+        Command::Backup(BackupCommand::Extract { from: Some(from), out, .. }) => {
+            match backups::extract_alone(&cli.given, from, out, cli.output).await {
+                Some(done) => done,
+                None => on_installation(&cli).await,
+            }
+        }
         _ => on_installation(&cli).await,
     }
 }
@@ -96,6 +103,7 @@ async fn command(cli: &Cli, with: Provisioner, control_url: &str) -> Result<()> 
             endings::erase(&with, *id, *now, *confirm, reason).await?
         }
         Command::Tenant(tenant) => on_tenants(&with, tenant).await?,
+        Command::Backup(command) => backups::run(&with, command, cli.output).await?,
         Command::Account(account) => accounts::run(&with, account).await?,
         Command::Number(number) => numbers::run(&with, number).await?,
         Command::Secret(Secret::Set { name, tenant }) => {

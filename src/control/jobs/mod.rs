@@ -69,6 +69,8 @@ kinds! {
     Rewrap = "rewrap";
     /// Has the provisioner's two logins on a cluster change turns, the new one with a new password.
     RotateAdmin = "rotate-admin";
+    /// Writes one backup of a tenant.
+    Backup = "backup";
 }
 
 impl Kind {
