@@ -56,7 +56,10 @@ impl Store {
     /// Whether a whole one is there.
     pub(crate) async fn has(&self, id: Uuid) -> Result<bool> {
         let path = self.folder(id);
-        fs::try_exists(&path).await.map_err(Error::io(format!("look for {}", path.display())))
+        match fs::try_exists(&path).await {
+            Err(error) if error.kind() == ErrorKind::NotADirectory => Ok(false),
+            looked => looked.map_err(Error::io(format!("look for {}", path.display()))),
+        }
     }
 
     /// Begins to write one; what an earlier attempt left is taken away first.
