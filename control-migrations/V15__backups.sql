@@ -28,3 +28,11 @@ create table backups (
 create index backups_by_tenant on backups (tenant_id, taken_at desc);
 -- One at a time: whoever comes after a kill goes on with that one.
 create unique index backups_one_open on backups (tenant_id) where state = 'writing';
+
+-- What a restore in place has replaced: kept aside in the tenant's database for a while, so that the restore can be taken back.
+create table replaced_schemas (
+    tenant_id  integer primary key references tenants,
+    schema     text not null,
+    kept_until timestamptz not null
+);
+create index replaced_schemas_over on replaced_schemas (kept_until);

@@ -1,8 +1,10 @@
 //! What an operator can ask for: one tenant's backup made, shown, proven, deleted, and read without Postgres.
 
+mod retention;
+
 use std::path::Path;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use strowger::clock::Clock;
 use strowger::control::backups::{self as rows, Backup, State, Taken};
 use strowger::control::clusters::Cluster;
@@ -12,6 +14,8 @@ use strowger::control::{Change, installation};
 use strowger::id::TenantId;
 use strowger::vault::MasterRing;
 use uuid::Uuid;
+
+pub use retention::Keep;
 
 use crate::Provisioner;
 use crate::admin_db::AdminDb;
@@ -190,6 +194,30 @@ pub(crate) async fn destroy_all(with: &Provisioner, id: TenantId) -> Result<()> 
     Ok(())
 }
 
+/// Deletes the complete backups that are not worth keeping, each tenant's for itself; with `dry_run` only says which.
+pub async fn prune(with: &Provisioner, tenant: Option<TenantId>, keep: Keep, dry_run: bool) -> Result<Vec<Backup>> {
+    let mut of: std::collections::BTreeMap<TenantId, Vec<Backup>> = std::collections::BTreeMap::new();
+    for backup in rows::list(&with.control, tenant).await? {
+        if backup.state == State::Complete {
+            of.entry(backup.tenant).or_default().push(backup);
+        }
+    }
+    let mut gone = Vec::new();
+    for (tenant, all) in of {
+        let taken: Vec<_> = all.iter().filter_map(|backup| Some(backup.taken.as_ref()?.taken_at)).collect();
+        let superfluous = retention::superfluous(&taken, keep);
+        let _held = if dry_run { None } else { Some(hold(with, Subject::Tenant(tenant)).await?) };
+        for place in superfluous {
+            let Some(backup) = all.get(place) else { continue };
+            if !dry_run {
+                remove(with, backup, "pruned").await?;
+            }
+            gone.push(backup.clone());
+        }
+    }
+    Ok(gone)
+}
+
 /// Restores a backup aside, compares everything, and rolls it all back: nobody ever sees the schema, and a kill leaves none.
 pub async fn verify(with: &Provisioner, id: Uuid) -> Result<Backup> {
     let tenant = get(with, id).await?.tenant;
@@ -216,8 +244,24 @@ pub async fn extract(folder: &Path, ring: &MasterRing, out: &Path) -> Result<Man
     backup::extract(Opened::of(&store, id, ring).await?, out).await
 }
 
-/// The folder of a backup.
+/// Writes everything of a tenant as CSV files into a new folder. The audit log says who, before anything is read.
+pub async fn export(with: &Provisioner, id: TenantId, out: &Path) -> Result<Value> {
+    let _held = hold(with, Subject::Tenant(id)).await?;
+    let tenant = steps::tenant(with, id).await?;
+    refuse_without_data(&tenant)?;
+    let mut change = with.control.change(&with.actor).await?;
+    change.record("tenant.export", Some(id), json!({})).await?;
+    change.commit().await?;
+    let cluster = steps::cluster_of(with, &tenant).await?;
+    let mut db = AdminDb::open_for(with, &cluster, &tenant.database, &tenant).await?;
+    backup::export(with, &mut db, &tenant, out).await
+}
+
+/// The folder of a backup, for whoever reads it; the audit log says who.
 pub async fn folder(with: &Provisioner, id: Uuid) -> Result<std::path::PathBuf> {
     let backup = get(with, id).await?;
+    let mut change = with.control.change(&with.actor).await?;
+    change.record("backup.extract", Some(backup.tenant), json!({ "backup": id })).await?;
+    change.commit().await?;
     Ok(Store::named(&backup.store)?.folder(id))
 }

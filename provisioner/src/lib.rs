@@ -25,6 +25,7 @@ pub mod clusters;
 pub mod tenants;
 pub mod erase;
 pub mod backups;
+pub mod restore;
 pub mod numbers;
 pub mod credentials;
 pub mod twilio;

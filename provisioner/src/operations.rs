@@ -18,7 +18,7 @@ use time::format_description::well_known::Rfc3339;
 use crate::admin_db::AdminDb;
 use crate::error::{Error, Result};
 use crate::steps::Logins;
-use crate::{Provisioner, backups, steps};
+use crate::{Provisioner, backups, restore, steps};
 
 /// How long a deleted tenant is kept when nobody says otherwise.
 const GRACE_S: i64 = 30 * 24 * 3600;
@@ -70,6 +70,12 @@ pub(crate) enum Step {
     Rewrap,
     /// None of an erased tenant's backups is in its store.
     DropBackups,
+    /// A new tenant has what a backup holds.
+    Fill,
+    /// What a tenant is to have is made beside what it has.
+    Beside,
+    /// The two have changed names, and control knows.
+    Swap,
     /// A backup is in its store, and the catalogue says so.
     BackUp,
 }
@@ -103,6 +109,9 @@ impl Step {
             Self::MasterKnown => "master-known",
             Self::Rewrap => "rewrap",
             Self::DropBackups => "drop-backups",
+            Self::Fill => "fill",
+            Self::Beside => "beside",
+            Self::Swap => "swap",
             Self::BackUp => "back-up",
         }
     }
@@ -114,7 +123,9 @@ pub(crate) fn steps(kind: Kind) -> &'static [Step] {
         Activate, Belongings, Block, Database, DropBackups, DropDatabase, DropRoles, DropSchema, Fence, Grants,
         HandOver, Reservation, Roles, Schema, Settle, Shred,
     };
-    use Step::{Arm, BackUp, Confirm, Disarm, Drain, MasterKnown, Prepare, RetireKey, Rewrap, Switch};
+    use Step::{
+        Arm, BackUp, Beside, Confirm, Disarm, Drain, Fill, MasterKnown, Prepare, RetireKey, Rewrap, Swap, Switch,
+    };
     match kind {
         Kind::Create => &[Reservation, Roles, Database, Schema, Activate],
         Kind::Repair => &[Roles, Database, Grants],
@@ -130,13 +141,16 @@ pub(crate) fn steps(kind: Kind) -> &'static [Step] {
         Kind::RotateAdmin => &[Prepare, Arm, Switch, Disarm, Drain],
         Kind::Rewrap => &[MasterKnown, Rewrap],
         Kind::Backup => &[BackUp],
+        Kind::RestoreAs => &[Reservation, Roles, Database, Fill, Activate],
+        Kind::Restore => &[Beside, Fence, Swap, Roles, Grants, Settle],
     }
 }
 
 /// What taking a job back means to the operator; `None` for a kind that is taken back by its opposite.
 pub(crate) fn undone_by(kind: Kind) -> Option<&'static str> {
     match kind {
-        Kind::Create | Kind::RetireKey | Kind::Backup => None,
+        Kind::Create | Kind::RestoreAs | Kind::RetireKey | Kind::Backup => None,
+        Kind::Restore => Some("`strowgerctl backup undo` takes a restore back once it is done"),
         Kind::Suspend => Some("`strowgerctl tenant resume` takes a suspension back"),
         Kind::ReadOnly => Some("`strowgerctl tenant resume` takes it back"),
         Kind::Resume => Some("`strowgerctl tenant suspend` takes a resumption back"),
@@ -159,11 +173,20 @@ pub(crate) fn supersedes(kind: Kind) -> &'static [Kind] {
         Kind::Suspend => &[Kind::ReadOnly, Kind::Resume, Kind::Repair],
         Kind::ReadOnly => &[Kind::Suspend, Kind::Resume, Kind::Repair],
         Kind::Resume => &[Kind::Suspend, Kind::ReadOnly],
-        Kind::Delete => &[Kind::Create, Kind::Suspend, Kind::ReadOnly, Kind::Resume, Kind::Repair, Kind::Undelete],
-        Kind::Undelete => &[Kind::Delete, Kind::Erase],
-        Kind::Erase => {
-            &[Kind::Create, Kind::Suspend, Kind::ReadOnly, Kind::Resume, Kind::Repair, Kind::Delete, Kind::Undelete]
+        Kind::Delete => {
+            &[Kind::Create, Kind::RestoreAs, Kind::Suspend, Kind::ReadOnly, Kind::Resume, Kind::Repair, Kind::Undelete]
         }
+        Kind::Undelete => &[Kind::Delete, Kind::Erase],
+        Kind::Erase => &[
+            Kind::Create,
+            Kind::RestoreAs,
+            Kind::Suspend,
+            Kind::ReadOnly,
+            Kind::Resume,
+            Kind::Repair,
+            Kind::Delete,
+            Kind::Undelete,
+        ],
         Kind::Create
         | Kind::Repair
         | Kind::HandOver
@@ -171,7 +194,9 @@ pub(crate) fn supersedes(kind: Kind) -> &'static [Kind] {
         | Kind::RetireKey
         | Kind::Rewrap
         | Kind::RotateAdmin
-        | Kind::Backup => &[],
+        | Kind::Backup
+        | Kind::RestoreAs
+        | Kind::Restore => &[],
     }
 }
 
@@ -216,10 +241,10 @@ impl<'p> Context<'p> {
     pub(crate) fn is_moot(&self) -> bool {
         let Some((tenant, _)) = &self.place else { return matches!(self.job.subject, Subject::Tenant(_)) };
         match self.job.kind {
-            Kind::Create => tenant.state != State::Provisioning,
+            Kind::Create | Kind::RestoreAs => tenant.state != State::Provisioning,
             Kind::Repair => !tenant.state.is_served(),
             Kind::Suspend | Kind::ReadOnly => !tenant.state.is_kept() || self.is_over(),
-            Kind::Resume | Kind::RotateLogin => !tenant.state.is_kept(),
+            Kind::Resume | Kind::RotateLogin | Kind::Restore => !tenant.state.is_kept(),
             Kind::Delete => matches!(tenant.state, State::Erasing | State::Erased),
             Kind::Undelete => !matches!(tenant.state, State::Deleted | State::Active),
             // An erasure that waits for the end of a grace is for a deleted tenant only.
@@ -256,6 +281,12 @@ impl<'p> Context<'p> {
                 }
                 self.transition(tenant.id, next).await
             }
+            // A suspended tenant stays shut out.
+            (Step::Roles | Step::Grants, Some((tenant, _)))
+                if self.job.kind == Kind::Restore && !tenant.state.is_served() =>
+            {
+                Ok(())
+            }
             (Step::Roles | Step::Database | Step::Schema | Step::Grants, Some(place)) => {
                 make(with, self.job, place, &mut self.session, step).await
             }
@@ -267,6 +298,9 @@ impl<'p> Context<'p> {
             (Step::DropRoles, Some((tenant, cluster))) => steps::drop_roles(with, cluster, tenant).await,
             (Step::Shred, Some((tenant, _))) => steps::shred(with, self.job, tenant.id).await,
             (Step::DropBackups, Some((tenant, _))) => backups::destroy_all(with, tenant.id).await,
+            (Step::Fill, Some((tenant, cluster))) => restore::fill(with, self.job, tenant, cluster).await,
+            (Step::Beside, Some((tenant, cluster))) => restore::beside(with, self.job, tenant, cluster).await,
+            (Step::Swap, Some((tenant, cluster))) => restore::swap(with, self.job, tenant, cluster).await,
             (Step::BackUp, Some((tenant, cluster))) => backups::back_up(with, self.job, tenant, cluster).await,
             (_, None) => Err(Error::Conflict(format!("job {} is about a tenant that is not there", self.job.id))),
         }
@@ -310,7 +344,7 @@ impl<'p> Context<'p> {
             }
             Step::Roles => steps::drop_roles(self.with, cluster, tenant).await,
             Step::Database => steps::drop_database(self.with, cluster, tenant).await,
-            Step::Schema => steps::drop_schema(self.with, cluster, tenant).await,
+            Step::Schema | Step::Fill => steps::drop_schema(self.with, cluster, tenant).await,
             Step::BackUp => backups::take_back(self.with, self.job).await,
             _ => Ok(()),
         }
@@ -334,7 +368,7 @@ impl<'p> Context<'p> {
         if self.job.kind == Kind::Delete {
             self.schedule_erasure(&mut change).await?;
         }
-        if self.job.kind == Kind::Create {
+        if matches!(self.job.kind, Kind::Create | Kind::RestoreAs) {
             // With this the creation is whole: whoever asks again finds the tenant, and no job to go on with.
             jobs::done(&mut change, self.job.id).await?;
         }
@@ -393,7 +427,7 @@ async fn make(
         _ => {
             let writes = match job.kind {
                 Kind::ReadOnly => false,
-                Kind::Repair => tenant.state == State::Active,
+                Kind::Repair | Kind::Restore => tenant.state == State::Active,
                 _ => true,
             };
             steps::ensure_grants(with, db, tenant, writes).await

@@ -21,6 +21,7 @@ pub mod numbers;
 pub mod placements;
 pub mod profiles;
 pub mod sealed;
+pub mod restores;
 pub mod secrets;
 pub mod subaccounts;
 pub mod tenants;

@@ -9,6 +9,7 @@
 
 mod chunks;
 mod dump;
+mod export;
 mod extract;
 mod format;
 mod load;
@@ -17,6 +18,7 @@ mod tally;
 
 pub(crate) use chunks::Opened;
 pub(crate) use dump::dump;
+pub(crate) use export::export;
 pub(crate) use extract::extract;
 pub use format::{Manifest, Sequence, Table};
 pub(crate) use load::{Target, load};

@@ -4,15 +4,18 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 use strowger::control::backups::{self as rows, Backup};
+use strowger::control::clusters::Isolation;
 use strowger::control::tenants;
 use strowger::id::TenantId;
 use strowger::vault::MasterRing;
 
-use super::args::{BackupCommand, Output};
+use super::args::{self, BackupCommand, Output, Restore};
 use super::output::{say, show};
+use crate::backups::Keep;
 use crate::error::{Error, Result};
 use crate::settings::Given;
-use crate::{Provisioner, backups};
+use crate::tenants::NewTenant;
+use crate::{Provisioner, backups, restore};
 
 pub(super) async fn run(with: &Provisioner, command: &BackupCommand, output: Output) -> Result<Value> {
     let shown = |backup: Backup| if output == Output::Json { json!(backup) } else { in_short(&backup) };
@@ -28,6 +31,12 @@ pub(super) async fn run(with: &Provisioner, command: &BackupCommand, output: Out
             backups::delete(with, *id).await?;
             json!({ "deleted": id })
         }
+        BackupCommand::Restore(args) => restored(with, args).await?,
+        BackupCommand::Undo { tenant, keep } => json!(restore::undo(with, *tenant, *keep).await?),
+        BackupCommand::Prune { tenant, daily, weekly, monthly, dry_run } => {
+            let keep = Keep { daily: *daily, weekly: *weekly, monthly: *monthly };
+            backups::prune(with, *tenant, keep, *dry_run).await?.into_iter().map(shown).collect()
+        }
         BackupCommand::Extract { id, from, out } => {
             let folder = match (id, from) {
                 (Some(id), _) => backups::folder(with, *id).await?,
@@ -36,6 +45,23 @@ pub(super) async fn run(with: &Provisioner, command: &BackupCommand, output: Out
             json!(backups::extract(&folder, with.server_ring(), out).await?)
         }
     })
+}
+
+async fn restored(with: &Provisioner, args: &Restore) -> Result<Value> {
+    if args.in_place {
+        return Ok(json!(restore::in_place(with, args.id, args.keep).await?));
+    }
+    let isolation =
+        if args.isolation == Some(args::Isolation::Schema) { Isolation::Schema } else { Isolation::Database };
+    let new = NewTenant {
+        name: args.name.as_deref().unwrap_or_default(),
+        id: args.new_id,
+        isolation,
+        cluster: args.cluster.as_deref(),
+        cluster_region: None,
+        region: args.region,
+    };
+    Ok(json!(restore::as_new_tenant(with, args.id, &new).await?))
 }
 
 /// One after the other; one that fails does not keep the others from being made, and its job stays for a worker.

@@ -102,6 +102,7 @@ async fn command(cli: &Cli, with: Provisioner, control_url: &str) -> Result<()> 
         Command::Tenant(Tenant::Erase { id, now, confirm, reason }) => {
             endings::erase(&with, *id, *now, *confirm, reason).await?
         }
+        Command::Tenant(Tenant::Export { id, out }) => crate::backups::export(&with, *id, out).await?,
         Command::Tenant(tenant) => on_tenants(&with, tenant).await?,
         Command::Backup(command) => backups::run(&with, command, cli.output).await?,
         Command::Account(account) => accounts::run(&with, account).await?,
@@ -159,7 +160,7 @@ async fn on_tenants(with: &Provisioner, command: &Tenant) -> Result<Value> {
         Tenant::Delete { id, reason, grace } => erase::delete(with, *id, reason, *grace).await?,
         Tenant::Undelete { id, reason } => erase::undelete(with, *id, reason).await?,
         Tenant::Config(command) => return configured(with, command).await,
-        Tenant::Erase { .. } | Tenant::Receipt { .. } => return Ok(Value::Null),
+        Tenant::Erase { .. } | Tenant::Receipt { .. } | Tenant::Export { .. } => return Ok(Value::Null),
         Tenant::Repair { id } => {
             tenants::repair(with, *id).await?;
             tenants::get(with, *id).await?

@@ -1,8 +1,10 @@
 //! One tenant backed up, proven, read without us; and what is damaged, refused. Equal means that psql says so on both sides.
 
 mod damage;
+mod export;
 mod filled;
 mod kills;
+mod restores;
 
 use std::path::PathBuf;
 use std::process::Command;
