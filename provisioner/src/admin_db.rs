@@ -7,7 +7,7 @@ use strowger::control::tenants::Tenant;
 use strowger::pg::{self, Connector};
 use strowger::vault::Secret;
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Client, Config, Row, SimpleQueryMessage, SimpleQueryRow, Transaction};
+use tokio_postgres::{Client, Config, IsolationLevel, Row, SimpleQueryMessage, SimpleQueryRow, Transaction};
 
 use crate::Provisioner;
 use crate::error::{Error, Result};
@@ -222,6 +222,12 @@ impl AdminDb {
     /// Begins a transaction.
     pub(crate) async fn begin(&mut self) -> Result<Transaction<'_>> {
         self.client.transaction().await.map_err(Error::postgres(self.what.clone()))
+    }
+
+    /// Begins a transaction all of whose statements see the same moment.
+    pub(crate) async fn begin_snapshot(&mut self) -> Result<Transaction<'_>> {
+        let begun = self.client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).start().await;
+        begun.map_err(Error::postgres(self.what.clone()))
     }
 
     /// For error texts.

@@ -16,6 +16,7 @@ mod shipped;
 mod admin_db;
 mod signing;
 mod steps;
+pub mod backup;
 mod operations;
 mod reconcile;
 pub mod bootstrap;
@@ -23,6 +24,8 @@ pub mod placement;
 pub mod clusters;
 pub mod tenants;
 pub mod erase;
+pub mod backups;
+pub mod restore;
 pub mod numbers;
 pub mod credentials;
 pub mod twilio;
@@ -155,6 +158,11 @@ impl Provisioner {
             )));
         }
         Ok(())
+    }
+
+    /// The ring that the servers have too.
+    pub fn server_ring(&self) -> &MasterRing {
+        &self.server_ring
     }
 
     fn ring(&self, which: Ring) -> &MasterRing {

@@ -6,6 +6,7 @@
 
 pub mod accounts;
 pub mod audit;
+pub mod backups;
 pub mod chains;
 pub mod changes;
 pub mod clusters;
@@ -21,6 +22,7 @@ pub mod placements;
 pub mod playbooks;
 pub mod profiles;
 pub mod sealed;
+pub mod restores;
 pub mod secrets;
 pub mod subaccounts;
 pub mod tenants;

@@ -16,18 +16,21 @@ use crate::error::{Error, Result};
 ///
 /// It becomes a member for that transaction only: being a member of ten thousand roles makes every GRANT slow.
 pub(crate) struct Owner<'c> {
-    tx: Transaction<'c>,
+    pub(super) tx: Transaction<'c>,
     owner: String,
     admin: String,
-    what: String,
+    pub(super) what: String,
 }
 
 impl<'c> Owner<'c> {
     /// Takes the role on.
     pub(crate) async fn of(db: &'c mut AdminDb, prefix: &Prefix, tenant: &Tenant) -> Result<Self> {
         let what = db.what();
-        let owner =
-            Self { tx: db.begin().await?, owner: prefix.tenant(tenant.id, "owner"), admin: prefix.name("admin"), what };
+        Self::within(db.begin().await?, what, prefix, tenant).await
+    }
+
+    pub(super) async fn within(tx: Transaction<'c>, what: String, prefix: &Prefix, tenant: &Tenant) -> Result<Self> {
+        let owner = Self { tx, owner: prefix.tenant(tenant.id, "owner"), admin: prefix.name("admin"), what };
         owner.run(&membership(&owner.owner, &owner.admin).0).await?;
         Ok(owner)
     }
@@ -119,7 +122,7 @@ pub(crate) async fn ensure_grants(with: &Provisioner, db: &mut AdminDb, tenant: 
 }
 
 /// DML on the tenant's tables for the group, reading only where the provisioner writes, nothing for anybody else.
-fn grants(prefix: &Prefix, tenant: &Tenant, writes: bool) -> String {
+pub(crate) fn grants(prefix: &Prefix, tenant: &Tenant, writes: bool) -> String {
     let (schema, group) = (ident(&tenant.schema), ident(&prefix.tenant(tenant.id, "rw")));
     let (verb, whom) = if writes { ("grant", "to") } else { ("revoke", "from") };
     let mut sql = format!(
@@ -151,6 +154,7 @@ fn enter(owner: &str, schema: &str) -> String {
     format!("set local role {}; set local search_path = {}", ident(owner), ident(schema))
 }
 
-fn now() -> String {
+/// As refinery writes it.
+pub(crate) fn now() -> String {
     strowger::clock::Clock::system().now().format(&Rfc3339).unwrap_or_default()
 }
