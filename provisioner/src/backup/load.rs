@@ -103,9 +103,10 @@ async fn foreign_keys(owner: &Owner<'_>, names: &[&str]) -> Result<Vec<ForeignKe
 /// Sends a table's pieces on as they are opened; the last one is sent only if all of them are what the manifest says.
 async fn fill(owner: &Owner<'_>, from: &mut Opened, table: &Table) -> Result<()> {
     let failed = || Error::postgres(format!("restore {}", table.name));
-    let mut into = match READ_ONLY_TABLES.contains(&table.name.as_str()) {
-        true => None,
-        false => Some(Box::pin(owner.copy_in(&format!("copy {} from stdin", columns_of(table))).await?)),
+    let mut into = if READ_ONLY_TABLES.contains(&table.name.as_str()) {
+        None
+    } else {
+        Some(Box::pin(owner.copy_in(&format!("copy {} from stdin", columns_of(table))).await?))
     };
     let mut tally = Tally::default();
     for number in 0..table.chunks {

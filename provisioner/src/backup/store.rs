@@ -70,7 +70,7 @@ impl Store {
         made.map_err(Error::io(format!("create {}", path.display())))?;
         let mark = self.0.join(MARK);
         fs::write(&mark, b"").await.map_err(Error::io(format!("write {}", mark.display())))?;
-        let data = create(&path.join(DATA)).await?;
+        let data = create(&path.join(DATA))?;
         Ok(Writing { store: self, id, data })
     }
 
@@ -132,7 +132,7 @@ impl Writing<'_> {
         let (partial, whole) = (self.store.partial(self.id), self.store.folder(self.id));
         let failed = || Error::io(format!("write {}", partial.display()));
         self.data.sync_all().await.map_err(failed())?;
-        let mut file = create(&partial.join(MANIFEST)).await?;
+        let mut file = create(&partial.join(MANIFEST))?;
         file.write_all(manifest).await.map_err(failed())?;
         file.sync_all().await.map_err(failed())?;
         sync(&partial).await?;
@@ -141,7 +141,7 @@ impl Writing<'_> {
     }
 }
 
-async fn create(path: &Path) -> Result<fs::File> {
+fn create(path: &Path) -> Result<fs::File> {
     let opened = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
     opened.map(fs::File::from_std).map_err(Error::io(format!("create {}", path.display())))
 }

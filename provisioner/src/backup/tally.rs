@@ -48,7 +48,7 @@ mod tests {
     proptest! {
         #[test]
         fn neither_the_order_of_rows_nor_the_pieces_matter(rows in prop::collection::vec("[^\n]{0,20}", 0..20), cut in 0usize..400) {
-            let text = |rows: &[String]| rows.iter().map(|row| format!("{row}\n")).collect::<String>();
+            let text = |rows: &[String]| rows.iter().flat_map(|row| [row.as_str(), "\n"]).collect::<String>();
             let (mut one, mut two) = (Tally::default(), Tally::default());
             one.feed(text(&rows).as_bytes());
             let backwards: Vec<String> = rows.iter().rev().cloned().collect();

@@ -15,6 +15,9 @@ pub struct Keep {
     pub monthly: usize,
 }
 
+/// The day, week or month of a moment.
+type Period = fn(OffsetDateTime) -> (i32, u16);
+
 /// The places of those that can go, of the moments of one tenant's backups, in any order. The newest never can.
 ///
 /// Days without a backup do not count: a tenant that was not backed up for a month loses none for that. Days, weeks and
@@ -23,7 +26,7 @@ pub(super) fn superfluous(taken: &[OffsetDateTime], keep: Keep) -> Vec<usize> {
     let mut order: Vec<usize> = (0..taken.len()).collect();
     order.sort_by_key(|place| std::cmp::Reverse((taken[*place], *place)));
     let mut kept: HashSet<usize> = order.first().copied().into_iter().collect();
-    let periods: [(usize, fn(OffsetDateTime) -> (i32, u16)); 3] = [
+    let periods: [(usize, Period); 3] = [
         (keep.daily, |at| (at.year(), at.ordinal())),
         (keep.weekly, |at| {
             let (year, week, _) = at.to_iso_week_date();

@@ -78,7 +78,9 @@ async fn create(with: &Provisioner, tenants: &[TenantId], to: Option<&str>, outp
         return Ok(made.into());
     }
     show(output, &made.into())?;
-    failed.iter().for_each(|line| say(line));
+    for line in &failed {
+        say(line);
+    }
     Err(Error::Incomplete(format!("{} of {} tenants have no new backup", failed.len(), tenants.len())))
 }
 

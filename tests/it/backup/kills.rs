@@ -18,7 +18,7 @@ fn a_killed_backup_is_whole_when_run_again() {
         let (_, statements) = tapped.run(&create).await;
         let mut made = 1;
         for (at, moment) in deaths(statements, lane) {
-            tapped.kill(at, moment, &create).await;
+            tapped.stop(at, moment, &create).await;
             let (again, _) = tapped.run(&create).await;
             assert_eq!(again[0]["state"], "complete", "{moment:?} {at}");
             let listed = w.ctl(&["backup", "list"]).json();
@@ -47,7 +47,7 @@ fn a_killed_deletion_or_verification_leaves_nothing_when_run_again() {
         let verify = ["backup", "verify", &proven];
         let (_, statements) = tapped.run(&verify).await;
         for (at, moment) in deaths(statements, lane) {
-            tapped.kill(at, moment, &verify).await;
+            tapped.stop(at, moment, &verify).await;
             tapped.run(&verify).await;
         }
         println!("backup verify: killed at each of {statements} statements ({lane:?})");
@@ -55,7 +55,7 @@ fn a_killed_deletion_or_verification_leaves_nothing_when_run_again() {
         let (_, statements) = tapped.run(&["backup", "delete", &new()]).await;
         for (at, moment) in deaths(statements, lane) {
             let id = new();
-            tapped.kill(at, moment, &["backup", "delete", &id]).await;
+            tapped.stop(at, moment, &["backup", "delete", &id]).await;
             let again = w.ctl(&["backup", "delete", &id]);
             assert!(again.code == Some(0) || again.stderr.contains("there is no backup"), "{}", again.stderr);
             assert_eq!(lying(&w), [proven.clone()], "{moment:?} {at}");

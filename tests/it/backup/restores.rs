@@ -205,7 +205,7 @@ fn a_killed_restore_is_finished_when_run_again() {
         let restore = ["backup", "restore", backup["id"].as_str().unwrap(), "--in-place"];
         let (_, statements) = tapped.run(&restore).await;
         for (at, moment) in deaths(statements, lane) {
-            if !tapped.kill_or_end(at, moment, &restore).await {
+            if !tapped.stop_or_end(at, moment, &restore).await {
                 continue;
             }
             let (again, _) = tapped.run(&restore).await;

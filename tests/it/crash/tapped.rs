@@ -79,7 +79,7 @@ impl Tapped {
     }
 
     /// The same for a command that asks again until servers have answered: whether it was stopped. It may need fewer statements.
-    pub(super) async fn stop_or_end(&self, at: usize, moment: Moment, args: &[&str]) -> bool {
+    pub(crate) async fn stop_or_end(&self, at: usize, moment: Moment, args: &[&str]) -> bool {
         self.tap.arm(Some((at, moment)));
         if moment.is_cut() {
             // To whatever end it comes.
