@@ -7,19 +7,24 @@
 //! What a newcomer gets wrong: the tables come from the schema version, never from the catalog, which grows with the neighbours; and a
 //! backup that is not whole has another name, so that nobody can take it for one.
 
+mod catalogue;
 mod chunks;
 mod dump;
 mod export;
 mod extract;
 mod format;
 mod load;
+mod restoring;
 mod store;
 mod tally;
 
+pub(crate) use catalogue::{back_up, destroy_all, remove, take_back, whole};
+pub use catalogue::{get, has_data};
 pub(crate) use chunks::Opened;
 pub(crate) use dump::dump;
 pub(crate) use export::export;
 pub(crate) use extract::extract;
 pub use format::{Manifest, Sequence, Table};
 pub(crate) use load::{Target, load};
+pub(crate) use restoring::{beside, fill, swap};
 pub(crate) use store::Store;

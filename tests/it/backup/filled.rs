@@ -13,7 +13,7 @@ fn text(runner: &mut TestRunner) -> String {
     let any = any::<String>().prop_map(|text| text.replace('\0', ""));
     let text = prop_oneof![odd.prop_map(str::to_owned), any].new_tree(runner).unwrap().current();
     // Hexadecimal, so that neither psql nor we quote anything.
-    let hex: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let hex = text.bytes().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
     format!("convert_from('\\x{hex}', 'UTF8')")
 }
 

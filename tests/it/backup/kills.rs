@@ -58,7 +58,7 @@ fn a_killed_deletion_or_verification_leaves_nothing_when_run_again() {
             tapped.stop(at, moment, &["backup", "delete", &id]).await;
             let again = w.ctl(&["backup", "delete", &id]);
             assert!(again.code == Some(0) || again.stderr.contains("there is no backup"), "{}", again.stderr);
-            assert_eq!(lying(&w), [proven.clone()], "{moment:?} {at}");
+            assert_eq!(lying(&w), std::slice::from_ref(&proven), "{moment:?} {at}");
         }
         println!("backup delete: killed at each of {statements} statements ({lane:?})");
     });

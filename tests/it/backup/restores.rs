@@ -7,7 +7,7 @@ use strowger::id::TenantId;
 
 use super::filled::fill;
 use super::{back_up, content, psql, url_of};
-use crate::crash::tapped::{Tapped, deaths, in_lanes};
+use crate::crash::tapped::{Tapped, in_lanes, some_deaths};
 use crate::support::{World, world};
 
 async fn tenant_of(w: &World, shown: &Value) -> Tenant {
@@ -21,6 +21,8 @@ fn id_of(shown: &Value) -> TenantId {
 /// What is waiting to be carried over is the old tenant's to do.
 fn without_outbox(content: &str) -> String {
     let (before, rest) = content.split_once("\noutbox\n").unwrap();
+    // The heading follows at once where there is none.
+    let rest = format!("\n{rest}");
     let (_, after) = rest.split_once("\nmemory_vectors\n").unwrap();
     format!("{before}\n{after}")
 }
@@ -111,6 +113,11 @@ async fn write_until(w: &World, tenant: TenantId, done: &tokio::sync::Notify) ->
     acknowledged
 }
 
+async fn five_written(db: &tokio_postgres::Client) {
+    let sql = "select count(*) from memories where user_id = 'client'";
+    while db.query_one(sql, &[]).await.unwrap().get::<_, i64>(0) < 5 {}
+}
+
 /// Red without the fence: a write that was acknowledged between the change of names and its end is in neither schema.
 #[test]
 fn a_restore_in_place_loses_no_acknowledged_write_and_is_taken_back() {
@@ -124,13 +131,7 @@ fn a_restore_in_place_loses_no_acknowledged_write_and_is_taken_back() {
         let (done, theirs) = (tokio::sync::Notify::new(), w.as_tenant(neighbour.id).await);
         let restore = async {
             let db = w.as_tenant(tenant.id).await;
-            while db
-                .query_one("select count(*) from memories where user_id = 'client'", &[])
-                .await
-                .unwrap()
-                .get::<_, i64>(0)
-                < 5
-            {}
+            five_written(&db).await;
             drop(db);
             let config = w.dir.join("strowgerctl.toml");
             let mut command = tokio::process::Command::new(crate::support::strowgerctl());
@@ -144,13 +145,7 @@ fn a_restore_in_place_loses_no_acknowledged_write_and_is_taken_back() {
             assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
             // It has come back, and writes to what is live now.
             let db = w.as_tenant(tenant.id).await;
-            while db
-                .query_one("select count(*) from memories where user_id = 'client'", &[])
-                .await
-                .unwrap()
-                .get::<_, i64>(0)
-                < 5
-            {}
+            five_written(&db).await;
             done.notify_one();
         };
         let beside = async {
@@ -195,7 +190,7 @@ fn a_restore_in_place_loses_no_acknowledged_write_and_is_taken_back() {
     });
 }
 
-/// Killed at every statement, and run again: restored, served, and beside it only what was replaced.
+/// Killed at statements all along, and run again: restored, served, and beside it only what was replaced.
 #[test]
 fn a_killed_restore_is_finished_when_run_again() {
     in_lanes(async |w, lane| {
@@ -204,7 +199,7 @@ fn a_killed_restore_is_finished_when_run_again() {
         let backup = back_up(&w, &tenant);
         let restore = ["backup", "restore", backup["id"].as_str().unwrap(), "--in-place"];
         let (_, statements) = tapped.run(&restore).await;
-        for (at, moment) in deaths(statements, lane) {
+        for (at, moment) in some_deaths(6, statements, lane) {
             if !tapped.stop_or_end(at, moment, &restore).await {
                 continue;
             }
@@ -214,7 +209,7 @@ fn a_killed_restore_is_finished_when_run_again() {
             let sql = "select count(*) filter (where nspname like '%\\_o%'), count(*) from pg_namespace where nspname like 'tenant_1%'";
             assert_eq!(psql(&url_of(&tenant), &["-c", sql], "").trim(), "1|2", "{moment:?} {at}");
         }
-        println!("backup restore --in-place: killed at each of {statements} statements ({lane:?})");
+        println!("backup restore --in-place: killed along {statements} statements ({lane:?})");
         w.ctl(&["doctor"]).json();
     });
 }

@@ -20,6 +20,13 @@ pub(crate) fn deaths(statements: usize, lane: Moment) -> impl Iterator<Item = (u
     (1..=statements).map(move |at| (at, lane)).chain(last)
 }
 
+/// Every so manyth of them, each lane its own, for commands that take long; with `STROWGER_TEST_SWEEPS=whole` all of them.
+pub(crate) fn some_deaths(every: usize, statements: usize, lane: Moment) -> impl Iterator<Item = (usize, Moment)> {
+    let every = if std::env::var("STROWGER_TEST_SWEEPS").is_ok_and(|sweeps| sweeps == "whole") { 1 } else { every };
+    let first = usize::from(matches!(lane, Moment::UnderWay | Moment::CutUnanswered)) * (every / 2);
+    deaths(statements, lane).skip(first).step_by(every)
+}
+
 /// Both halves of a sweep that kills, side by side, each in a world of its own.
 pub(crate) fn in_lanes<F: Future<Output = ()>>(situation: impl Fn(Arc<World>, Moment) -> F + Sync) {
     side_by_side(&[Moment::Unsent, Moment::UnderWay], situation);

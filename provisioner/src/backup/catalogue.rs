@@ -1,0 +1,129 @@
+//! Backups as the control database lists them: made, found whole, taken away.
+
+use serde_json::json;
+use strowger::clock::Clock;
+use strowger::control::backups::{self as rows, Backup, State, Taken};
+use strowger::control::clusters::Cluster;
+use strowger::control::jobs::{self, Job};
+use strowger::control::tenants::{State as TenantState, Tenant};
+use strowger::id::TenantId;
+use uuid::Uuid;
+
+use super::{Opened, Store, Table, dump};
+use crate::Provisioner;
+use crate::admin_db::AdminDb;
+use crate::error::{Error, Result};
+
+/// Only a tenant that is made, and not on its way out, has a schema to read.
+pub fn has_data(tenant: &Tenant) -> bool {
+    tenant.state.is_kept() || tenant.state == TenantState::Deleted
+}
+
+/// The step of a backup's job: written, then known to be there. With that the job is done.
+pub(crate) async fn back_up(with: &Provisioner, job: &Job, tenant: &Tenant, cluster: &Cluster) -> Result<()> {
+    let Some(backup) = of_job(with, job).await?.filter(|backup| backup.state == State::Writing) else { return Ok(()) };
+    let began = Clock::system();
+    let store = Store::named(&backup.store)?;
+    let mut db = AdminDb::open_for(with, cluster, &tenant.database, tenant).await?;
+    let dumped = dump(with, &mut db, tenant, backup.id, &store).await;
+    if dumped.is_err() {
+        // Whoever tries again begins anew; until then nothing lies about. The first error is the one to tell.
+        let _ = store.delete(backup.id).await;
+    }
+    dumped?;
+    // Read back with the key that will be needed: what cannot be opened is no backup.
+    let opened = Opened::of(&store, backup.id, &with.server_ring).await?;
+    let taken = taken(&opened, store.size(backup.id).await?, began.elapsed());
+    let mut change = with.control.change(&with.actor).await?;
+    rows::complete(&mut change, backup.id, tenant.id, &taken).await?;
+    jobs::done(&mut change, job.id).await?;
+    Ok(change.commit().await?)
+}
+
+/// Leaves nothing of a job's backup.
+pub(crate) async fn take_back(with: &Provisioner, job: &Job) -> Result<()> {
+    match of_job(with, job).await? {
+        Some(backup) if backup.state != State::Complete => remove(with, &backup, "its job was cancelled").await,
+        _ => Ok(()),
+    }
+}
+
+async fn of_job(with: &Provisioner, job: &Job) -> Result<Option<Backup>> {
+    let Some(id) = job.params["backup"].as_str().and_then(|id| id.parse().ok()) else { return Ok(None) };
+    Ok(rows::get(&with.control, id).await?)
+}
+
+fn taken(opened: &Opened, stored: u64, took: std::time::Duration) -> Taken {
+    let manifest = &opened.manifest;
+    let sum = |what: fn(&Table) -> u64| signed(manifest.tables.iter().map(what).sum());
+    let tables: Vec<_> = manifest
+        .tables
+        .iter()
+        .map(|t| json!({ "name": t.name, "rows": t.rows, "bytes": t.bytes, "checksum": t.checksum }))
+        .collect();
+    Taken {
+        taken_at: manifest.taken_at,
+        lsn: manifest.lsn.clone(),
+        schema_version: manifest.schema_version,
+        rows: sum(|table| table.rows),
+        bytes: sum(|table| table.bytes),
+        stored_bytes: signed(stored),
+        duration_ms: i64::try_from(took.as_millis()).unwrap_or(i64::MAX),
+        tables: tables.into(),
+        master_key: opened.master_key.clone(),
+    }
+}
+
+fn signed(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// A backup by id, or an error that says so.
+pub async fn get(with: &Provisioner, id: Uuid) -> Result<Backup> {
+    let missing = || Error::Conflict(format!("there is no backup {id}: see `strowgerctl backup list`"));
+    rows::get(&with.control, id).await?.ok_or_else(missing)
+}
+
+/// The same; one that is not whole is refused.
+pub(crate) async fn whole(with: &Provisioner, id: Uuid) -> Result<(Backup, Opened)> {
+    let backup = get(with, id).await?;
+    if backup.state != State::Complete {
+        return Err(Error::Conflict(format!("backup {id} is not complete: see `strowgerctl backup show {id}`")));
+    }
+    let opened = Opened::of(&Store::named(&backup.store)?, id, &with.server_ring).await?;
+    if opened.manifest.customer_id != backup.tenant {
+        let text = format!("backup {id} says that it is tenant {}'s: nothing was changed", opened.manifest.customer_id);
+        return Err(Error::Conflict(text));
+    }
+    Ok((backup, opened))
+}
+
+/// Deletes a backup, under its tenant's lock. Doomed first: one that is half deleted is never restored.
+pub(crate) async fn remove(with: &Provisioner, backup: &Backup, reason: &str) -> Result<()> {
+    let mut change = with.control.change(&with.actor).await?;
+    rows::doom(&mut change, backup, reason).await?;
+    change.commit().await?;
+    take_away(backup).await?;
+    let mut change = with.control.change(&with.actor).await?;
+    rows::forget(&mut change, backup).await?;
+    Ok(change.commit().await?)
+}
+
+async fn take_away(backup: &Backup) -> Result<()> {
+    let store = Store::named(&backup.store)?;
+    if backup.taken.is_some() {
+        store.must_be_there().await?;
+    }
+    store.delete(backup.id).await
+}
+
+/// Takes all of a tenant's backups out of their stores, for good. The list of them stays, for the receipt.
+pub(crate) async fn destroy_all(with: &Provisioner, id: TenantId) -> Result<()> {
+    for backup in rows::list(&with.control, Some(id)).await? {
+        let mut change = with.control.change(&with.actor).await?;
+        rows::doom(&mut change, &backup, "the tenant is erased").await?;
+        change.commit().await?;
+        take_away(&backup).await?;
+    }
+    Ok(())
+}
