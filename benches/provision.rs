@@ -1,8 +1,15 @@
 //! What a new tenant costs: `cargo bench --bench provision -- [--present N] [--rounds N]`.
 //!
-//! P5 of the performance notes, on a private Postgres of its own (fsync on, TCP on the loopback): `tenants::create`, whole, with its
-//! control rows, audit and job, against the same roles, tables and grants as one transaction each in one `psql` session. Both
-//! take turns; medians of rounds of ten tenants, and their ratio.
+//! P5 of the performance notes, on a private Postgres of its own (fsync on, TCP on the loopback). Both take turns; medians of rounds
+//! of ten tenants, and their ratio.
+//!
+//! - `psql`: one process and one session for ten tenants, each one transaction: roles, settings, memberships, the migrations,
+//!   grants. One commit on one server; nothing is written down, looked for first, or sealed.
+//! - `tenants::create`: one call a tenant, in one process. The same on the cluster in one message, after looking for what is there; and in
+//!   the control database, on another server, the reservation (id, placement, sealed password, data key, job, three audit rows)
+//!   before it and the activation after it, each one more commit that waits for the disk, one after the other.
+//!
+//! `--present` tenants are there before, on the cluster and in the control database.
 #![expect(clippy::unwrap_used, reason = "a bench that fails panics")]
 #![expect(clippy::disallowed_methods, reason = "a bench reads the clock")]
 
@@ -35,6 +42,14 @@ fn main() {
         let url = format!(
             "postgres://{}:{password}@{}:{}/sw_shared",
             superuser.user, superuser.address.host, superuser.address.port
+        );
+        let control = embedded.superuser("control").unwrap();
+        register(
+            &url.replace(
+                &format!(":{}/sw_shared", superuser.address.port),
+                &format!(":{}/sw_control", control.address.port),
+            ),
+            present,
         );
         let mut bench = Bench { with, url, made: 0 };
         let start = Instant::now();
@@ -94,14 +109,7 @@ impl Bench {
         let sql: String = (0..BATCH).map(|n| Self::sql(self.made + n)).collect();
         self.made += BATCH;
         let start = Instant::now();
-        let mut psql = Command::new("psql")
-            .args(["-q", "-X", "-v", "ON_ERROR_STOP=1", &self.url])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        psql.stdin.take().unwrap().write_all(sql.as_bytes()).unwrap();
-        assert!(psql.wait().unwrap().success());
+        psql(&self.url, &sql);
         start.elapsed() / u32::try_from(BATCH).unwrap()
     }
 
@@ -130,6 +138,32 @@ impl Bench {
         );
         sql
     }
+}
+
+/// What control says of tenants that psql makes: they count where a new one is placed.
+fn register(control: &str, present: usize) {
+    psql(
+        control,
+        &format!(
+            "insert into tenants (id, name, region, state) select n, 'Other ' || n, 'US', 'active' from generate_series(1, {present}) n;
+             insert into placements (tenant_id, cluster_id, isolation, database, schema, login, sealed_password, schema_version)
+             select n, c.id, 'schema', 'sw_shared', 'other_' || n, 'other_t' || n || '_a', '', {}
+             from generate_series(1, {present}) n, clusters c where c.name = 'shared';
+             analyze tenants, placements;",
+            schema::MAX
+        ),
+    );
+}
+
+fn psql(url: &str, sql: &str) {
+    let mut psql = Command::new("psql")
+        .args(["-q", "-X", "-v", "ON_ERROR_STOP=1", url])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    psql.stdin.take().unwrap().write_all(sql.as_bytes()).unwrap();
+    assert!(psql.wait().unwrap().success());
 }
 
 fn median(mut all: Vec<Duration>) -> Duration {

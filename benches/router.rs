@@ -1,9 +1,13 @@
 //! What the router costs: `cargo bench`. Contenders take turns in one run; medians of rounds, and ratios.
 //!
-//! P1 and P4 of the performance notes, on a private Postgres of its own (fsync on, TCP on the loopback, no TLS).
+//! P1 and P4 of the performance notes, on a private Postgres of its own (fsync on, TCP on the loopback, no TLS); the warm query over a
+//! Unix socket too.
 #![expect(clippy::unwrap_used, reason = "a bench that fails panics")]
 #![expect(clippy::disallowed_methods, reason = "a bench reads the clock")]
 
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -32,16 +36,30 @@ fn main() {
     let data = std::env::temp_dir().join(format!("strowger-bench-{}", std::process::id()));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
-        let embedded = Embedded::start(&data, Durability::Full, &|_| ()).await.unwrap();
+        let embedded = with_socket(&data).await;
         let with = embedded.provisioner(Actor::operator("bench"), &|_| ()).await.unwrap();
         let bench = Bench::prepare(with, &data).await;
         bench.lookup_and_checkout().await;
         bench.warm_query().await;
         bench.cold_tenant().await;
+        println!("over a Unix socket:");
+        let bench = bench.over_socket(&embedded, &data).await;
+        bench.warm_query().await;
         drop(bench);
         embedded.stop().unwrap();
     });
     std::fs::remove_dir_all(&data).unwrap();
+}
+
+/// Where the shared cluster's socket is, in the data folder.
+const SOCKET: &str = "postgres/shared";
+
+/// The embedded clusters, which listen on TCP only; the shared one on a socket in its own folder too.
+async fn with_socket(data: &Path) -> Embedded {
+    Embedded::start(data, Durability::Full, &|_| ()).await.unwrap().stop().unwrap();
+    let mut conf = OpenOptions::new().append(true).open(data.join(SOCKET).join("postgresql.conf")).unwrap();
+    writeln!(conf, "unix_socket_directories = '{}'", data.join(SOCKET).display()).unwrap();
+    Embedded::start(data, Durability::Full, &|_| ()).await.unwrap()
 }
 
 struct Bench {
@@ -54,7 +72,7 @@ struct Bench {
 }
 
 impl Bench {
-    async fn prepare(with: Provisioner, data: &std::path::Path) -> Self {
+    async fn prepare(with: Provisioner, data: &Path) -> Self {
         let token = Secret::new(b"token".to_vec());
         credentials::add_account(&with, &ACCOUNT.parse().unwrap(), None, &token).await.unwrap();
         let (mut all, mut dialled, mut calls) = (Vec::new(), Vec::new(), Vec::new());
@@ -74,13 +92,33 @@ impl Bench {
             all.push(tenant);
             dialled.push(number);
         }
+        let (directory, router) = Self::routing(data);
+        Self { with, directory, router, numbers: dialled, calls, tenants: all }
+    }
+
+    /// What a server has when it starts.
+    fn routing(data: &Path) -> (Arc<Directory>, Router) {
         let url = std::fs::read_to_string(data.join("strowger.toml")).unwrap();
         let url = url.split('"').nth(1).unwrap().to_owned();
         let ring = MasterRing::from_file(&data.join("keys/server.ring")).unwrap();
         let control = Control::lazy(&url, "bench", 4).unwrap();
         let directory = Arc::new(Directory::new(control, ring, &Clock::system(), Staleness::default()));
         let router = Router::new(Arc::clone(&directory), "bench", 1, Limits::default());
-        Self { with, directory, router, numbers: dialled, calls, tenants: all }
+        (directory, router)
+    }
+
+    /// The same installation, whose control database says that the shared cluster is reached by its socket.
+    async fn over_socket(self, embedded: &Embedded, data: &Path) -> Self {
+        let superuser = embedded.superuser("control").unwrap();
+        let mut config = tokio_postgres::Config::new();
+        config.host(&superuser.address.host).port(superuser.address.port).dbname("sw_control");
+        config.user(&superuser.user).password(superuser.password.expose());
+        let (control, connection) = config.connect(tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(connection);
+        let folder = data.join(SOCKET).display().to_string();
+        control.execute("update clusters set host = $1 where name = 'shared'", &[&folder]).await.unwrap();
+        let (directory, router) = Self::routing(data);
+        Self { directory, router, ..self }
     }
 
     /// From a dialled number to an open connection, as a call takes it.

@@ -1,11 +1,13 @@
 //! The provisioner's own connections, and the only place that quotes identifiers.
 
-use strowger::control::clusters::{self, Address, Cluster};
+use std::sync::{Mutex, PoisonError};
+
+use strowger::control::clusters::{self, Address, Cluster, ClusterId};
 use strowger::control::tenants::Tenant;
 use strowger::pg::{self, Connector};
 use strowger::vault::Secret;
-use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Config, Row, SimpleQueryMessage, SimpleQueryRow, Transaction};
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Client, Config, IsolationLevel, Row, SimpleQueryMessage, SimpleQueryRow, Transaction};
 
 use crate::Provisioner;
 use crate::error::{Error, Result};
@@ -48,9 +50,27 @@ pub(crate) fn login(address: &Address, user: &str, password: &Secret, database: 
     config
 }
 
+/// Sessions that wait for the next job of this process, as many as it carried out jobs at once.
+#[derive(Default)]
+pub(crate) struct KeptSessions(Mutex<Vec<AdminDb>>);
+
+impl KeptSessions {
+    fn take(&self, cluster: ClusterId, database: &str) -> Option<AdminDb> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|db| !db.client.is_closed());
+        let at = all.iter().position(|db| db.cluster == cluster && db.database == database)?;
+        Some(all.swap_remove(at))
+    }
+
+    fn put(&self, db: AdminDb) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(db);
+    }
+}
+
 /// A session as the installation's admin role in one database of one cluster.
 pub(crate) struct AdminDb {
     client: Client,
+    cluster: ClusterId,
     database: String,
     what: String,
 }
@@ -71,6 +91,34 @@ impl AdminDb {
         tenant: &Tenant,
     ) -> Result<Self> {
         Self::open_alone(with, cluster, database, &Self::sessions_of(tenant)).await
+    }
+
+    /// The same, if possible by a session that an earlier job of this process kept: it knows the catalogs already.
+    pub(crate) async fn take_for(
+        with: &Provisioner,
+        cluster: &Cluster,
+        database: &str,
+        tenant: &Tenant,
+    ) -> Result<Self> {
+        // One that broke while nobody used it is no error.
+        if let Some(db) = with.kept_sessions.take(cluster.id, database)
+            && db.rename(&Self::session_of(with, tenant)).await.is_ok()
+            && db.end_earlier(with, tenant).await.is_ok()
+        {
+            return Ok(db);
+        }
+        Self::open_for(with, cluster, database, tenant).await
+    }
+
+    /// Keeps the session for the process's next job, under a name that no holder of a tenant's lock ends.
+    pub(crate) async fn keep(self, with: &Provisioner) {
+        if self.rename("strowgerctl").await.is_ok() {
+            with.kept_sessions.put(self);
+        }
+    }
+
+    async fn rename(&self, name: &str) -> Result<()> {
+        self.run(&format!("set application_name = {}", literal(name))).await
     }
 
     /// The same to work on the admin's own logins on a cluster, whose lock is held.
@@ -125,7 +173,7 @@ impl AdminDb {
         let mut config = login(&cluster.address, &user, &password, database);
         config.application_name(name);
         let client = connect(config, &cluster.address, &what).await?;
-        let db = Self { client, database: database.to_owned(), what };
+        let db = Self { client, cluster: cluster.id, database: database.to_owned(), what };
         db.run(&format!("set role {}", ident(&with.installation.prefix.name("admin")))).await?;
         Ok(db)
     }
@@ -165,14 +213,21 @@ impl AdminDb {
         Err(Error::Unavailable(format!("{}: sessions did not end; run the command again", self.what)))
     }
 
-    /// Whether a query has a row.
+    /// Whether a query about one name in the catalogs has a row; one round trip.
     pub(crate) async fn exists(&self, sql: &str, name: &str) -> Result<bool> {
-        Ok(!self.query(sql, &[&name]).await?.is_empty())
+        let rows = self.client.query_typed(sql, &[(&name, Type::NAME)]).await;
+        Ok(!rows.map_err(Error::postgres(self.what.clone()))?.is_empty())
     }
 
     /// Begins a transaction.
     pub(crate) async fn begin(&mut self) -> Result<Transaction<'_>> {
         self.client.transaction().await.map_err(Error::postgres(self.what.clone()))
+    }
+
+    /// Begins a transaction all of whose statements see the same moment.
+    pub(crate) async fn begin_snapshot(&mut self) -> Result<Transaction<'_>> {
+        let begun = self.client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).start().await;
+        begun.map_err(Error::postgres(self.what.clone()))
     }
 
     /// For error texts.

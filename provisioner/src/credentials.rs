@@ -12,6 +12,8 @@ use strowger::vault::{NamedSecret, Scope, Secret};
 use uuid::Uuid;
 
 use crate::Provisioner;
+use crate::backup::Store;
+use crate::backups::BACKUPS_TO;
 use crate::bootstrap::SigningPair;
 use crate::error::{Error, Result};
 use crate::tenants;
@@ -61,6 +63,7 @@ pub const TWILIO_BASE_URL: &str = "twilio_base_url";
 pub async fn set_platform(with: &Provisioner, name: &str, value: &str) -> Result<()> {
     let value = match name {
         PUBLIC_URL | TWILIO_BASE_URL => url(name, value)?,
+        BACKUPS_TO => Store::named(value)?.url(),
         _ if value.trim().is_empty() || value.chars().count() > 1000 || value.chars().any(char::is_control) => {
             let text = "a sentence has 1 to 1000 characters, none of them a control character";
             return Err(Error::Conflict(text.into()));

@@ -16,6 +16,7 @@ mod shipped;
 mod admin_db;
 mod signing;
 mod steps;
+pub mod backup;
 mod operations;
 mod reconcile;
 pub mod bootstrap;
@@ -23,6 +24,8 @@ pub mod placement;
 pub mod clusters;
 pub mod tenants;
 pub mod erase;
+pub mod backups;
+pub mod restore;
 pub mod numbers;
 pub mod credentials;
 pub mod twilio;
@@ -55,6 +58,7 @@ use strowger::control::{Actor, Change, Control};
 use strowger::vault::{DataKey, MasterRing, Scope};
 use uuid::Uuid;
 
+use admin_db::KeptSessions;
 use error::{Error, Result};
 
 /// How long a command waits for running servers to have acted on its change.
@@ -72,6 +76,7 @@ pub struct Provisioner {
     /// Whether an operation carries its job out itself, or leaves it to a worker.
     wait: bool,
     reporter: Option<Reporter>,
+    kept_sessions: KeptSessions,
 }
 
 /// Hears how far jobs are.
@@ -91,7 +96,17 @@ impl Provisioner {
         let installation = installation.ok_or_else(|| {
             Error::Conflict("this control database is not initialised: run `strowgerctl init`".into())
         })?;
-        Ok(Self { control, server_ring, admin_ring, installation, actor, run, wait: true, reporter: None })
+        Ok(Self {
+            control,
+            server_ring,
+            admin_ring,
+            installation,
+            actor,
+            run,
+            wait: true,
+            reporter: None,
+            kept_sessions: KeptSessions::default(),
+        })
     }
 
     /// Operations only write their jobs down, for a worker to carry out.
@@ -143,6 +158,11 @@ impl Provisioner {
             )));
         }
         Ok(())
+    }
+
+    /// The ring that the servers have too.
+    pub fn server_ring(&self) -> &MasterRing {
+        &self.server_ring
     }
 
     fn ring(&self, which: Ring) -> &MasterRing {

@@ -18,7 +18,7 @@ use time::format_description::well_known::Rfc3339;
 use crate::admin_db::AdminDb;
 use crate::error::{Error, Result};
 use crate::steps::Logins;
-use crate::{Provisioner, steps};
+use crate::{Provisioner, backups, restore, steps};
 
 /// How long a deleted tenant is kept when nobody says otherwise.
 const GRACE_S: i64 = 30 * 24 * 3600;
@@ -30,9 +30,10 @@ const CLOCKS_DIFFER_S: i64 = 300;
 pub(crate) enum Step {
     /// The reservation, which was made with the job; taken back, only the id is left.
     Reservation,
+    /// Roles, database and schema, with everything in them.
+    Home,
     Roles,
     Database,
-    Schema,
     /// What the logins may do; and for a read-only tenant, that they may not write.
     Grants,
     /// Control says that the tenant is served.
@@ -68,6 +69,16 @@ pub(crate) enum Step {
     /// Every running server has the master key.
     MasterKnown,
     Rewrap,
+    /// None of an erased tenant's backups is in its store.
+    DropBackups,
+    /// A new tenant has what a backup holds.
+    Fill,
+    /// What a tenant is to have is made beside what it has.
+    Beside,
+    /// The two have changed names, and control knows.
+    Swap,
+    /// A backup is in its store, and the catalogue says so.
+    BackUp,
 }
 
 impl Step {
@@ -75,9 +86,9 @@ impl Step {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Reservation => "reservation",
+            Self::Home => "home",
             Self::Roles => "roles",
             Self::Database => "database",
-            Self::Schema => "schema",
             Self::Grants => "grants",
             Self::Activate => "activate",
             Self::Block => "block",
@@ -98,6 +109,11 @@ impl Step {
             Self::RetireKey => "retire-key",
             Self::MasterKnown => "master-known",
             Self::Rewrap => "rewrap",
+            Self::DropBackups => "drop-backups",
+            Self::Fill => "fill",
+            Self::Beside => "beside",
+            Self::Swap => "swap",
+            Self::BackUp => "back-up",
         }
     }
 }
@@ -105,17 +121,19 @@ impl Step {
 /// The steps of a kind, in order.
 pub(crate) fn steps(kind: Kind) -> &'static [Step] {
     use Step::{
-        Activate, Belongings, Block, Database, DropDatabase, DropRoles, DropSchema, Fence, Grants, HandOver,
-        Reservation, Roles, Schema, Settle, Shred,
+        Activate, Belongings, Block, Database, DropBackups, DropDatabase, DropRoles, DropSchema, Fence, Grants,
+        HandOver, Home, Reservation, Roles, Settle, Shred,
     };
-    use Step::{Arm, Confirm, Disarm, Drain, MasterKnown, Prepare, RetireKey, Rewrap, Switch};
+    use Step::{
+        Arm, BackUp, Beside, Confirm, Disarm, Drain, Fill, MasterKnown, Prepare, RetireKey, Rewrap, Swap, Switch,
+    };
     match kind {
-        Kind::Create => &[Reservation, Roles, Database, Schema, Activate],
+        Kind::Create => &[Reservation, Home, Activate],
         Kind::Repair => &[Roles, Database, Grants],
         Kind::Suspend | Kind::Delete => &[Block, Fence, Settle],
         Kind::ReadOnly => &[Block, Settle, Roles, Database, Grants],
         Kind::Resume | Kind::Undelete => &[Roles, Database, Grants, Activate, Settle],
-        Kind::Erase => &[Block, Fence, Belongings, Settle, DropSchema, DropDatabase, DropRoles, Shred],
+        Kind::Erase => &[Block, Fence, Belongings, Settle, DropSchema, DropDatabase, DropRoles, DropBackups, Shred],
         Kind::HandOver => &[HandOver],
         // Refused before it is waited for: nobody who knows needs it, and whoever tries it looks again.
         Kind::RotateLogin => &[Prepare, Arm, Switch, Confirm, Disarm, Drain],
@@ -123,13 +141,17 @@ pub(crate) fn steps(kind: Kind) -> &'static [Step] {
         // Nobody has to be told: whoever comes with the former login is refused, looks again and comes with the next.
         Kind::RotateAdmin => &[Prepare, Arm, Switch, Disarm, Drain],
         Kind::Rewrap => &[MasterKnown, Rewrap],
+        Kind::Backup => &[BackUp],
+        Kind::RestoreAs => &[Reservation, Roles, Database, Fill, Activate],
+        Kind::Restore => &[Beside, Fence, Swap, Roles, Grants, Settle],
     }
 }
 
 /// What taking a job back means to the operator; `None` for a kind that is taken back by its opposite.
 pub(crate) fn undone_by(kind: Kind) -> Option<&'static str> {
     match kind {
-        Kind::Create | Kind::RetireKey => None,
+        Kind::Create | Kind::RestoreAs | Kind::RetireKey | Kind::Backup => None,
+        Kind::Restore => Some("`strowgerctl backup undo` takes a restore back once it is done"),
         Kind::Suspend => Some("`strowgerctl tenant resume` takes a suspension back"),
         Kind::ReadOnly => Some("`strowgerctl tenant resume` takes it back"),
         Kind::Resume => Some("`strowgerctl tenant suspend` takes a resumption back"),
@@ -152,18 +174,30 @@ pub(crate) fn supersedes(kind: Kind) -> &'static [Kind] {
         Kind::Suspend => &[Kind::ReadOnly, Kind::Resume, Kind::Repair],
         Kind::ReadOnly => &[Kind::Suspend, Kind::Resume, Kind::Repair],
         Kind::Resume => &[Kind::Suspend, Kind::ReadOnly],
-        Kind::Delete => &[Kind::Create, Kind::Suspend, Kind::ReadOnly, Kind::Resume, Kind::Repair, Kind::Undelete],
-        Kind::Undelete => &[Kind::Delete, Kind::Erase],
-        Kind::Erase => {
-            &[Kind::Create, Kind::Suspend, Kind::ReadOnly, Kind::Resume, Kind::Repair, Kind::Delete, Kind::Undelete]
+        Kind::Delete => {
+            &[Kind::Create, Kind::RestoreAs, Kind::Suspend, Kind::ReadOnly, Kind::Resume, Kind::Repair, Kind::Undelete]
         }
+        Kind::Undelete => &[Kind::Delete, Kind::Erase],
+        Kind::Erase => &[
+            Kind::Create,
+            Kind::RestoreAs,
+            Kind::Suspend,
+            Kind::ReadOnly,
+            Kind::Resume,
+            Kind::Repair,
+            Kind::Delete,
+            Kind::Undelete,
+        ],
         Kind::Create
         | Kind::Repair
         | Kind::HandOver
         | Kind::RotateLogin
         | Kind::RetireKey
         | Kind::Rewrap
-        | Kind::RotateAdmin => &[],
+        | Kind::RotateAdmin
+        | Kind::Backup
+        | Kind::RestoreAs
+        | Kind::Restore => &[],
     }
 }
 
@@ -186,9 +220,16 @@ impl Session {
         let (tenant, cluster) = place;
         let db = match self.0.take().filter(|db| db.is_open_in(database)) {
             Some(db) => db,
-            None => AdminDb::open_for(with, cluster, database, tenant).await?,
+            None => AdminDb::take_for(with, cluster, database, tenant).await?,
         };
         Ok(self.0.insert(db))
+    }
+
+    /// Keeps it for the next job, unless it is in a database that only this tenant is in.
+    async fn keep(self, with: &Provisioner, tenant: &Tenant) {
+        if let Some(db) = self.0.filter(|db| db.is_open_in(steps::database_for_roles(tenant))) {
+            db.keep(with).await;
+        }
     }
 }
 
@@ -208,14 +249,15 @@ impl<'p> Context<'p> {
     pub(crate) fn is_moot(&self) -> bool {
         let Some((tenant, _)) = &self.place else { return matches!(self.job.subject, Subject::Tenant(_)) };
         match self.job.kind {
-            Kind::Create => tenant.state != State::Provisioning,
+            Kind::Create | Kind::RestoreAs => tenant.state != State::Provisioning,
             Kind::Repair => !tenant.state.is_served(),
             Kind::Suspend | Kind::ReadOnly => !tenant.state.is_kept() || self.is_over(),
-            Kind::Resume | Kind::RotateLogin => !tenant.state.is_kept(),
+            Kind::Resume | Kind::RotateLogin | Kind::Restore => !tenant.state.is_kept(),
             Kind::Delete => matches!(tenant.state, State::Erasing | State::Erased),
             Kind::Undelete => !matches!(tenant.state, State::Deleted | State::Active),
             // An erasure that waits for the end of a grace is for a deleted tenant only.
             Kind::Erase => tenant.state != State::Deleted && self.job.params["any_state"] != Value::Bool(true),
+            Kind::Backup => !backups::has_data(tenant),
             Kind::HandOver | Kind::RetireKey | Kind::Rewrap | Kind::RotateAdmin => false,
         }
     }
@@ -247,7 +289,14 @@ impl<'p> Context<'p> {
                 }
                 self.transition(tenant.id, next).await
             }
-            (Step::Roles | Step::Database | Step::Schema | Step::Grants, Some(place)) => {
+            (Step::Home, Some(place)) => make_home(with, place, &mut self.session).await,
+            // A suspended tenant stays shut out.
+            (Step::Roles | Step::Grants, Some((tenant, _)))
+                if self.job.kind == Kind::Restore && !tenant.state.is_served() =>
+            {
+                Ok(())
+            }
+            (Step::Roles | Step::Database | Step::Grants, Some(place)) => {
                 make(with, self.job, place, &mut self.session, step).await
             }
             (Step::Activate, Some((tenant, _))) => self.transition(tenant.id, State::Active).await,
@@ -257,7 +306,19 @@ impl<'p> Context<'p> {
             (Step::DropDatabase, Some((tenant, cluster))) => steps::drop_database(with, cluster, tenant).await,
             (Step::DropRoles, Some((tenant, cluster))) => steps::drop_roles(with, cluster, tenant).await,
             (Step::Shred, Some((tenant, _))) => steps::shred(with, self.job, tenant.id).await,
+            (Step::DropBackups, Some((tenant, _))) => backups::destroy_all(with, tenant.id).await,
+            (Step::Fill, Some((tenant, cluster))) => restore::fill(with, self.job, tenant, cluster).await,
+            (Step::Beside, Some((tenant, cluster))) => restore::beside(with, self.job, tenant, cluster).await,
+            (Step::Swap, Some((tenant, cluster))) => restore::swap(with, self.job, tenant, cluster).await,
+            (Step::BackUp, Some((tenant, cluster))) => backups::back_up(with, self.job, tenant, cluster).await,
             (_, None) => Err(Error::Conflict(format!("job {} is about a tenant that is not there", self.job.id))),
+        }
+    }
+
+    /// All steps are done: the next job of this process may go on with what this one opened.
+    pub(crate) async fn close(self) {
+        if let Some((tenant, _)) = &self.place {
+            self.session.keep(self.with, tenant).await;
         }
     }
 
@@ -297,9 +358,15 @@ impl<'p> Context<'p> {
                 tenants::forget(&mut change, tenant.id, State::Erased, "its creation was cancelled").await?;
                 Ok(change.commit().await?)
             }
+            Step::Home => {
+                steps::drop_schema(self.with, cluster, tenant).await?;
+                steps::drop_database(self.with, cluster, tenant).await?;
+                steps::drop_roles(self.with, cluster, tenant).await
+            }
             Step::Roles => steps::drop_roles(self.with, cluster, tenant).await,
             Step::Database => steps::drop_database(self.with, cluster, tenant).await,
-            Step::Schema => steps::drop_schema(self.with, cluster, tenant).await,
+            Step::Fill => steps::drop_schema(self.with, cluster, tenant).await,
+            Step::BackUp => backups::take_back(self.with, self.job).await,
             _ => Ok(()),
         }
     }
@@ -322,7 +389,7 @@ impl<'p> Context<'p> {
         if self.job.kind == Kind::Delete {
             self.schedule_erasure(&mut change).await?;
         }
-        if self.job.kind == Kind::Create {
+        if matches!(self.job.kind, Kind::Create | Kind::RestoreAs) {
             // With this the creation is whole: whoever asks again finds the tenant, and no job to go on with.
             jobs::done(&mut change, self.job.id).await?;
         }
@@ -354,7 +421,20 @@ impl<'p> Context<'p> {
     }
 }
 
-/// Makes so what a tenant needs on its cluster.
+/// Makes what a new tenant is on its cluster.
+async fn make_home(with: &Provisioner, place: &(Tenant, Cluster), session: &mut Session) -> Result<()> {
+    let (tenant, _) = place;
+    let (password, epoch) = steps::credential(with, tenant.id).await?;
+    let db = session.at(with, place, steps::database_for_roles(tenant)).await?;
+    if steps::is_shared(tenant) {
+        return steps::ensure_roles_and_schema(with, db, tenant, &password, epoch).await;
+    }
+    steps::ensure_roles(with, db, tenant, &password).await?;
+    steps::ensure_database(with, db, tenant).await?;
+    steps::ensure_schema(with, session.at(with, place, &tenant.database).await?, tenant, epoch).await
+}
+
+/// Makes so again what a tenant needs on its cluster.
 async fn make(
     with: &Provisioner,
     job: &Job,
@@ -374,14 +454,10 @@ async fn make(
             steps::ensure_roles(with, db, tenant, &password).await
         }
         Step::Database => steps::ensure_database(with, db, tenant).await,
-        Step::Schema => {
-            let (_, epoch) = steps::credential(with, tenant.id).await?;
-            steps::ensure_schema(with, db, tenant, epoch).await
-        }
         _ => {
             let writes = match job.kind {
                 Kind::ReadOnly => false,
-                Kind::Repair => tenant.state == State::Active,
+                Kind::Repair | Kind::Restore => tenant.state == State::Active,
                 _ => true,
             };
             steps::ensure_grants(with, db, tenant, writes).await

@@ -24,13 +24,13 @@ const ATTEMPTS: i32 = 10;
 pub(crate) struct Held<'p> {
     with: &'p Provisioner,
     subject: Subject,
-    _lock: locks::Lock,
+    lock: locks::Lock,
 }
 
 /// Waits until nobody else changes the subject.
 pub(crate) async fn hold(with: &Provisioner, subject: Subject) -> Result<Held<'_>> {
     let lock = locks::hold(&with.control, &subject.to_string()).await?;
-    Ok(Held { with, subject, _lock: lock })
+    Ok(Held { with, subject, lock })
 }
 
 impl Held<'_> {
@@ -40,6 +40,11 @@ impl Held<'_> {
         let job = begin(self.with, &mut change, kind, &self.subject, params).await?;
         change.commit().await?;
         self.finish(job).await
+    }
+
+    /// Gives the right back. Dropping does too, but then the next lock needs a session of its own.
+    pub(crate) async fn give_back(self) {
+        self.lock.give_back(&self.with.control).await;
     }
 
     /// Carries out a job that this process has begun.
@@ -84,6 +89,7 @@ pub(crate) async fn claim(with: &Provisioner, wanted: Option<i64>) -> Result<Opt
     // Its former holder may still be waiting for an answer somewhere; whoever has the lock is alone.
     let held = hold(with, job.subject.clone()).await?;
     let done = held.finish(job.clone()).await;
+    held.give_back().await;
     Ok(Some((job, done)))
 }
 
@@ -122,6 +128,7 @@ async fn walk(with: &Provisioner, job: &Job) -> Result<State> {
         context.carry_out(*step).await?;
     }
     if !undo {
+        context.close().await;
         return Ok(State::Done);
     }
     // Every step is taken back, begun or not: taking back finds what there is.

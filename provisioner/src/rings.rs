@@ -9,6 +9,7 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, chown};
 use std::path::Path;
 
 use serde_json::json;
+use strowger::control::backups;
 use strowger::control::jobs::{Kind, Subject};
 use strowger::control::keys::{self, Ring};
 use strowger::vault::MasterRing;
@@ -95,6 +96,13 @@ pub async fn remove(with: &Provisioner, ring: Ring, key: &str) -> Result<()> {
             )));
         }
         Some(_) => {}
+    }
+    let backups = if ring == Ring::Server { backups::wrapped_by(&with.control, key).await? } else { 0 };
+    if backups > 0 {
+        return Err(Error::Conflict(format!(
+            "key {key} opens {backups} backups, which hold their data keys as they were wrapped then: they cannot be read without it; \
+             `strowgerctl backup list`, and delete those first"
+        )));
     }
     let file = RingFile::of(with, ring)?;
     let mut lines = file.lines()?;

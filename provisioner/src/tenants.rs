@@ -3,7 +3,7 @@
 //! Every operation takes the tenant's lock in the control database, writes down as a job what is to be, and carries it out step by
 //! step. Killed anywhere, it is finished by the same command run again, or by a worker.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use strowger::clock::Clock;
 use strowger::control::Change;
 use strowger::control::clusters::{self, Cluster, Isolation};
@@ -41,10 +41,15 @@ pub struct NewTenant<'a> {
 
 /// Creates a tenant, or finishes creating it, or finds that it is there as asked: the same result each time.
 pub async fn create(with: &Provisioner, new: &NewTenant<'_>) -> Result<Tenant> {
+    make(with, new, Kind::Create, &json!({})).await
+}
+
+/// The same by either kind of job that makes a tenant.
+pub(crate) async fn make(with: &Provisioner, new: &NewTenant<'_>, kind: Kind, params: &Value) -> Result<Tenant> {
     check_name(new.name)?;
     let (id, job) = match tenants::find(&with.control, new.name).await? {
         Some(found) => (as_asked(with, found, new).await?.id, None),
-        None => match reserve(with, new).await {
+        None => match reserve(with, new, kind, params).await {
             // Somebody else may have reserved it just now: another command, or the last words of a killed one.
             Err(Error::Conflict(text)) => match tenants::find(&with.control, new.name).await? {
                 Some(found) => (as_asked(with, found, new).await?.id, None),
@@ -55,15 +60,37 @@ pub async fn create(with: &Provisioner, new: &NewTenant<'_>) -> Result<Tenant> {
     };
     let held = hold(with, Subject::Tenant(id)).await?;
     let tenant = get(with, id).await?;
+    if job.is_none() {
+        refuse_otherwise_made(with, &tenant, kind, params).await?;
+    }
     match (tenant.state, job) {
         (State::Provisioning, Some(job)) => held.finish(job).await?,
-        (State::Provisioning, None) => held.run(Kind::Create, &json!({})).await?,
+        (State::Provisioning, None) => held.run(kind, params).await?,
         (State::Deleted | State::Erasing | State::Erased, _) => {
             return Err(Error::Conflict(format!("tenant {id} was deleted; its name and id are not used again")));
         }
         (State::Active | State::ReadOnly | State::Suspended, _) => return Ok(tenant),
     }
-    get(with, id).await
+    let made = get(with, id).await?;
+    held.give_back().await;
+    Ok(made)
+}
+
+/// A tenant of that name that is there already is what was asked for only if it was made in the same way, of the same backup.
+async fn refuse_otherwise_made(with: &Provisioner, tenant: &Tenant, kind: Kind, params: &Value) -> Result<()> {
+    let Some(job) = jobs::maker(&with.control, tenant.id).await? else { return Ok(()) };
+    let same = job.kind == kind && job.params == *params;
+    // Whoever asks for a tenant that is served, and not what it was made of, finds it.
+    if same || kind == Kind::Create && tenant.state != State::Provisioning {
+        return Ok(());
+    }
+    Err(Error::Conflict(format!(
+        "there is a tenant {} named \"{}\" that job {} ({}) makes or made of something else: use another name",
+        tenant.id,
+        tenant.name,
+        job.id,
+        job.kind.as_str()
+    )))
 }
 
 /// Gives a tenant another name. Nothing else knows its name, so nothing else changes.
@@ -111,7 +138,7 @@ async fn as_asked(with: &Provisioner, found: Tenant, new: &NewTenant<'_>) -> Res
 }
 
 /// Writes down, in one transaction, everything that the steps need: a crash after it leaves a job that can be finished.
-async fn reserve(with: &Provisioner, new: &NewTenant<'_>) -> Result<(TenantId, Job)> {
+async fn reserve(with: &Provisioner, new: &NewTenant<'_>, kind: Kind, params: &Value) -> Result<(TenantId, Job)> {
     let prefix = &with.installation.prefix;
     let mut change = with.control.change(&with.actor).await?;
     let id = tenants::reserve(&mut change, new.id, new.name, new.region).await?;
@@ -133,7 +160,7 @@ async fn reserve(with: &Provisioner, new: &NewTenant<'_>) -> Result<(TenantId, J
     placements::create(&mut change, id, &placement).await?;
     // Not the name: audit rows are never changed, and an erasure leaves no name.
     change.record("tenant.reserve", Some(id), json!({ "cluster": cluster.name })).await?;
-    let job = reconcile::begin(with, &mut change, Kind::Create, &Subject::Tenant(id), &json!({})).await?;
+    let job = reconcile::begin(with, &mut change, kind, &Subject::Tenant(id), params).await?;
     change.commit().await?;
     Ok((id, job))
 }
@@ -241,8 +268,9 @@ pub async fn connection(with: &Provisioner, id: TenantId) -> Result<String> {
     let mut change = with.control.change(&with.actor).await?;
     change.record("tenant.connection", Some(id), json!({ "login": tenant.login_role })).await?;
     change.commit().await?;
-    let hosts: Vec<String> =
-        cluster.address.host.split(',').map(|host| format!("{host}:{}", cluster.address.port)).collect();
+    // A host that is a folder, with a socket in it, is written as one word.
+    let host = cluster.address.host.replace('/', "%2F");
+    let hosts: Vec<String> = host.split(',').map(|host| format!("{host}:{}", cluster.address.port)).collect();
     let (mode, _) = cluster.address.tls.to_columns();
     Ok(format!(
         "postgres://{}:{}@{}/{}?sslmode={mode}&options=-csearch_path%3D{}",

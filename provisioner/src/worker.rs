@@ -16,7 +16,7 @@ use crate::Provisioner;
 use crate::admin_db::AdminDb;
 use crate::error::Result;
 use crate::steps::{self, MAINTENANCE_DATABASE};
-use crate::{erase, fleet, reconcile};
+use crate::{erase, fleet, reconcile, restore};
 
 /// How often due jobs are looked for when no news comes.
 const POLL: Duration = Duration::from_secs(2);
@@ -96,6 +96,9 @@ async fn look_around(with: &Provisioner) {
         }
         if let Err(error) = erase::end_expired(with).await {
             tracing::warn!(%error, "cannot look for erasures whose last copy has expired");
+        }
+        if let Err(error) = restore::end_kept(with).await {
+            tracing::warn!(%error, "cannot drop what restores replaced and is kept no longer");
         }
         look_over(with).await;
     }

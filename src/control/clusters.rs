@@ -202,15 +202,13 @@ pub struct Occupancy {
     pub kept: u32,
 }
 
-const WITH_OCCUPANCY: &str =
-    "select clusters.*, count(t.id) filter (where t.state <> 'deleted') as served, count(t.id) as kept
-     from clusters left join placements p on p.cluster_id = clusters.id
-         left join tenants t on t.id = p.tenant_id and t.state <> 'erased'
-     group by clusters.id order by clusters.id";
+const WITH_OCCUPANCY: &str = "select clusters.*, coalesce(o.kept - o.deleted, 0) as served, coalesce(o.kept, 0) as kept
+     from clusters left join occupancy o on o.cluster_id = clusters.id
+     order by clusters.id";
 
 fn occupied(row: &PgRow) -> Result<(Cluster, Occupancy), ControlError> {
     let count =
-        |column| -> Result<u32, ControlError> { Ok(u32::try_from(row.try_get::<i64, _>(column)?).unwrap_or(u32::MAX)) };
+        |column| -> Result<u32, ControlError> { Ok(u32::try_from(row.try_get::<i32, _>(column)?).unwrap_or(0)) };
     Ok((from_row(row)?, Occupancy { served: count("served")?, kept: count("kept")? }))
 }
 
@@ -224,8 +222,8 @@ pub async fn occupancy(control: &Control) -> Result<Vec<(Cluster, Occupancy)>, C
 /// After [`super::tenants::reserve`], which lets in one at a time, it counts every placement made before. The rows stay as they
 /// are until the change ends: a cluster that is cordoned meanwhile waits for us.
 pub async fn candidates(change: &mut Change) -> Result<Vec<(Cluster, Occupancy)>, ControlError> {
-    sqlx::query("select from clusters order by id for share").execute(change.conn()).await?;
-    sqlx::query(WITH_OCCUPANCY).fetch_all(change.conn()).await?.iter().map(occupied).collect()
+    let sql = sqlx::AssertSqlSafe(format!("{WITH_OCCUPANCY} for share of clusters"));
+    sqlx::query(sql).fetch_all(change.conn()).await?.iter().map(occupied).collect()
 }
 
 /// Opens a cluster to new tenants, or closes it.

@@ -11,17 +11,40 @@ pub fn of_tenant(tenant: TenantId) -> String {
     format!("tenant {tenant}")
 }
 
-/// A held lock. Dropping it gives it back.
+/// A held lock. Dropping it gives it back, and ends its session.
 pub struct Lock {
     /// The session is the lock.
-    _session: PgConnection,
+    session: PgConnection,
+    name: String,
+}
+
+impl Lock {
+    /// Gives it back, and keeps its session for the next lock of this process if that can still be talked to.
+    pub async fn give_back(mut self, control: &Control) {
+        let sql = "select pg_advisory_unlock(hashtextextended($1, 0))";
+        if sqlx::query(sql).bind(&self.name).execute(&mut self.session).await.is_ok() {
+            control.lock_sessions().push(self.session);
+        }
+    }
 }
 
 /// Waits for the lock of that name.
 pub async fn hold(control: &Control, name: &str) -> Result<Lock, ControlError> {
+    let kept = control.lock_sessions().pop();
+    // One that broke while nobody used it is no error.
+    if let Some(mut session) = kept
+        && lock(&mut session, name).await.is_ok()
+    {
+        return Ok(Lock { session, name: name.to_owned() });
+    }
     let mut session = session(control).await?;
-    sqlx::query("select pg_advisory_lock(hashtextextended($1, 0))").bind(name).execute(&mut session).await?;
-    Ok(Lock { _session: session })
+    lock(&mut session, name).await?;
+    Ok(Lock { session, name: name.to_owned() })
+}
+
+async fn lock(session: &mut PgConnection, name: &str) -> Result<(), ControlError> {
+    sqlx::query("select pg_advisory_lock(hashtextextended($1, 0))").bind(name).execute(session).await?;
+    Ok(())
 }
 
 /// A session that takes and gives back many locks, without a connection for each. Dropping it gives all back.

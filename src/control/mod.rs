@@ -6,6 +6,7 @@
 
 pub mod accounts;
 pub mod audit;
+pub mod backups;
 pub mod chains;
 pub mod changes;
 pub mod clusters;
@@ -21,6 +22,7 @@ pub mod placements;
 pub mod playbooks;
 pub mod profiles;
 pub mod sealed;
+pub mod restores;
 pub mod secrets;
 pub mod subaccounts;
 pub mod tenants;
@@ -29,9 +31,10 @@ pub mod turns;
 pub mod usage;
 pub mod work;
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
 use sqlx::{ConnectOptions as _, PgPool, Postgres, Transaction};
 
 pub use audit::{Actor, Change};
@@ -83,6 +86,8 @@ pub struct Control {
     /// For questions that a caller waits for: these connections are not asked whether they live before each use.
     lookups: PgPool,
     patience: Duration,
+    /// Sessions of [`locks`] that hold none now.
+    lock_sessions: Arc<Mutex<Vec<PgConnection>>>,
 }
 
 impl Control {
@@ -101,7 +106,7 @@ impl Control {
         let options = options.application_name(application_name).disable_statement_logging();
         let pool = PgPoolOptions::new().max_connections(max).acquire_timeout(patience).max_lifetime(None);
         let lookups = pool.clone().test_before_acquire(false).connect_lazy_with(options.clone());
-        Ok(Self { pool: pool.connect_lazy_with(options), lookups, patience })
+        Ok(Self { pool: pool.connect_lazy_with(options), lookups, patience, lock_sessions: Arc::default() })
     }
 
     /// Answers when the control database does.
@@ -117,8 +122,13 @@ impl Control {
 
     /// Closes all connections; used before a server stops.
     pub async fn close(&self) {
+        self.lock_sessions().clear();
         self.lookups.close().await;
         self.pool.close().await;
+    }
+
+    fn lock_sessions(&self) -> MutexGuard<'_, Vec<PgConnection>> {
+        self.lock_sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn pool(&self) -> &PgPool {

@@ -118,6 +118,12 @@ impl Tenant {
     pub fn cluster_id(&self) -> ClusterId {
         self.cluster_id
     }
+
+    /// The same with another schema, for what is made beside the live one.
+    #[must_use]
+    pub fn in_schema(&self, schema: String) -> Self {
+        Self { schema, ..self.clone() }
+    }
 }
 
 fn as_text<S: serde::Serializer>(value: &impl std::fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {
@@ -260,6 +266,8 @@ pub async fn forget(change: &mut Change, id: TenantId, as_what: State, reason: &
         "delete from token_budgets where tenant_id = $1",
         "delete from usage where tenant_id = $1",
         "delete from migrations where tenant_id = $1",
+        "delete from backups where tenant_id = $1",
+        "delete from replaced_schemas where tenant_id = $1",
         "delete from data_keys where tenant_id = $1",
         "delete from placements where tenant_id = $1",
         "update tenants set name = '(erased ' || id || ')' where id = $1",

@@ -2,7 +2,13 @@
 //!
 //! A leaf: it knows migrations, not tenants or connections.
 
+mod tables;
+
+use std::ops::RangeInclusive;
+
 use crate::id::TenantId;
+
+pub use tables::tables;
 
 mod embedded {
     refinery::embed_migrations!("tenant-migrations");
@@ -15,7 +21,7 @@ mod embedded {
 pub const MIN: i32 = 6;
 
 /// The newest schema version that this build serves: the newest embedded migration, which new tenants get.
-pub const MAX: i32 = 6;
+pub const MAX: i32 = 7;
 
 /// The name of a tenant's live schema, the same in both isolation kinds, so that a dump needs no renaming.
 pub fn name(tenant: TenantId) -> String {
@@ -56,12 +62,23 @@ fn for_a_new_schema(migration: &refinery::Migration) -> String {
 ///
 /// `applied_on` is RFC 3339, as refinery writes it; a later run of [`migrations`] finds nothing to do.
 pub fn batch(applied_on: &str) -> String {
-    let mut sql = format!(
+    batch_to(MAX, applied_on)
+}
+
+/// The same up to an older version, for what was backed up at that one.
+pub fn batch_to(version: i32, applied_on: &str) -> String {
+    let history = format!(
         "create table {HISTORY_TABLE} (version int4 primary key, name varchar(255), applied_on varchar(255), checksum varchar(255));\n"
     );
+    history + &between(1..=version, applied_on)
+}
+
+/// Some versions with their rows in the history, for a schema that nobody uses yet and that has those before.
+pub fn between(versions: RangeInclusive<i32>, applied_on: &str) -> String {
+    let mut sql = String::new();
     let mut all = migrations().get_migrations().clone();
     all.sort_by_key(refinery::Migration::version);
-    for migration in &all {
+    for migration in all.iter().filter(|migration| versions.contains(&migration.version())) {
         sql.push_str(&for_a_new_schema(migration));
         // Names come from our own file names and checksums are numbers: nothing here needs quoting.
         let (version, name, checksum) = (migration.version(), migration.name(), migration.checksum());

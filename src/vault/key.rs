@@ -66,6 +66,12 @@ purposes! {
     AuditKey = "audit-key";
     /// An operator's approval of a job. The row says which job, and with what parameters.
     JobApproval = "job-approval";
+    /// The key of one backup. The row is the backup's id.
+    BackupKey = "backup-key";
+    /// What a backup holds. The row is the backup's id.
+    BackupManifest = "backup-manifest";
+    /// A piece of a table. The row is the backup's id, the table and the number of the piece in it.
+    BackupChunk = "backup-chunk";
 }
 
 /// A ciphertext for one purpose.
@@ -95,6 +101,20 @@ impl DataKey {
         let (id, scope) = (self.version.to_be_bytes(), self.scope.bytes());
         let associated = [scope.as_slice(), P::NAME.as_bytes(), row.as_bytes()];
         Sealed::from_stored(envelope::seal(&self.bytes, &id, &associated, plain))
+    }
+
+    /// A random key of the same scope for one purpose and row, and itself sealed with this one.
+    pub fn new_key<P: Purpose>(&self, row: &str) -> (Self, Sealed<P>) {
+        let key = Self { scope: self.scope, version: 0, bytes: zeroize::Zeroizing::new(envelope::random()) };
+        let sealed = self.seal(row, key.bytes.as_slice());
+        (key, sealed)
+    }
+
+    /// Opens what [`DataKey::new_key`] sealed.
+    pub fn open_key<P: Purpose>(&self, row: &str, sealed: &Sealed<P>) -> Result<Self, VaultError> {
+        let plain = self.open(row, sealed)?;
+        let bytes = <[u8; 32]>::try_from(plain.expose()).map_err(|_| VaultError::Malformed)?;
+        Ok(Self { scope: self.scope, version: 0, bytes: zeroize::Zeroizing::new(bytes) })
     }
 
     /// Decrypts what was sealed for the same scope, purpose and row.

@@ -138,6 +138,7 @@ fn a_deleted_tenant_is_kept_for_its_grace() {
     world(async |w| {
         let tenant = w.tenant("One", Isolation::Schema).await;
         let id = tenant.id.to_string();
+        w.assign("+18005550100", tenant.id, &w.account(1, None).await).await;
         let early = w.ctl(&["tenant", "erase", &id]);
         assert_eq!((early.code, early.stderr.contains("tenant delete 1")), (Some(3), true), "{}", early.stderr);
         assert_eq!(w.ctl(&["tenant", "erase", &id, "--now"]).code, Some(2), "without the id once more");
@@ -149,6 +150,13 @@ fn a_deleted_tenant_is_kept_for_its_grace() {
                           and not_before between now() + interval '47 hours' and now() + interval '48 hours'
                    from jobs where kind = 'erase' order by id desc limit 1";
         assert!(db.query_one(due, &[]).await.unwrap().get::<_, bool>(0));
+        let number = w.ctl(&["number", "list"]).json()[0].clone();
+        let shown = (&number["customer_id"], &number["state"], &number["tenant_state"]);
+        assert_eq!(
+            shown,
+            (&json!(tenant.id), &json!("active"), &json!("deleted")),
+            "a number that reaches nobody says so"
+        );
         w.ctl(&["tenant", "delete", &id]).json();
         assert!(db.query_one(due, &[]).await.unwrap().get::<_, bool>(0), "what was said stays");
         for refused in [["tenant", "erase", &id], ["tenant", "resume", &id]] {

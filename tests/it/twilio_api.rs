@@ -318,7 +318,7 @@ fn killed_purchase_is_finished_when_run_again() {
         for (n, (at, moment)) in deaths(statements, lane).enumerate() {
             let number = format!("+1212556{n:04}");
             let buy = ["number", "buy", &number, "--tenant", &tenant];
-            tapped.kill(at, moment, &buy).await;
+            tapped.stop(at, moment, &buy).await;
             let (bought, _) = tapped.run(&buy).await;
             assert_eq!(bought["customer_id"].to_string(), tenant, "{moment:?} {at}");
             assert_eq!(api.purchases(&number), 1, "{moment:?} {at}");

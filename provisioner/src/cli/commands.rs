@@ -11,15 +11,15 @@ use strowger::id::Prefix;
 use strowger::vault::MasterRing;
 
 use super::args::{
-    self, Audit, Cli, Command, Configured, Job, Key, KeyAlgorithm, Platform, Playbook, Profile, Secret, Tenant, Token,
-    Usage,
+    self, Audit, BackupCommand, Cli, Command, Configured, Job, Key, KeyAlgorithm, Platform, Playbook, Profile, Secret,
+    Tenant, Token, Usage,
 };
 use super::input::{from_stdin, listen, superuser_from_stdin};
 use super::output::{say, show};
 use super::rotate::{on_rings, on_rotate};
 use super::{
-    accounts, audit, clusters, declared, doctor, endings, import, local, migrate, model, numbers, playbooks, profiles,
-    progress, work,
+    accounts, audit, backups, clusters, declared, doctor, endings, import, local, migrate, model, numbers, playbooks,
+    profiles, progress, work,
 };
 use crate::bootstrap;
 use crate::credentials::{self, Algorithm};
@@ -42,6 +42,12 @@ pub async fn run(cli: Cli) -> Result<()> {
         }
         Command::Playbook(Playbook::Validate { file }) => playbooks::validate(cli.output, file),
         Command::Profile(Profile::Validate { file, fields }) => profiles::validate(cli.output, file, fields.as_deref()),
+        Command::Backup(BackupCommand::Extract { from: Some(from), out, .. }) => {
+            match backups::extract_alone(&cli.given, from, out, cli.output).await {
+                Some(done) => done,
+                None => on_installation(&cli).await,
+            }
+        }
         _ => on_installation(&cli).await,
     }
 }
@@ -97,7 +103,9 @@ async fn command(cli: &Cli, with: Provisioner, control_url: &str) -> Result<()> 
         Command::Tenant(Tenant::Erase { id, now, confirm, reason }) => {
             endings::erase(&with, *id, *now, *confirm, reason).await?
         }
+        Command::Tenant(Tenant::Export { id, out }) => crate::backups::export(&with, *id, out).await?,
         Command::Tenant(tenant) => on_tenants(&with, tenant).await?,
+        Command::Backup(command) => backups::run(&with, command, cli.output).await?,
         Command::Account(account) => accounts::run(&with, account).await?,
         Command::Number(number) => numbers::run(&with, number).await?,
         Command::Secret(Secret::Set { name, tenant }) => {
@@ -154,7 +162,7 @@ async fn on_tenants(with: &Provisioner, command: &Tenant) -> Result<Value> {
         Tenant::Delete { id, reason, grace } => erase::delete(with, *id, reason, *grace).await?,
         Tenant::Undelete { id, reason } => erase::undelete(with, *id, reason).await?,
         Tenant::Config(command) => return configured(with, command).await,
-        Tenant::Erase { .. } | Tenant::Receipt { .. } => return Ok(Value::Null),
+        Tenant::Erase { .. } | Tenant::Receipt { .. } | Tenant::Export { .. } => return Ok(Value::Null),
         Tenant::Repair { id } => {
             tenants::repair(with, *id).await?;
             tenants::get(with, *id).await?
@@ -192,7 +200,12 @@ async fn on_keys(with: &Provisioner, command: &Key) -> Result<Value> {
             let algorithm = if *algorithm == KeyAlgorithm::EdDsa { Algorithm::EdDsa } else { Algorithm::Hs256 };
             credentials::add_key(with, kid, algorithm).await?;
         }
-        Key::Retire { kid } => credentials::retire_key(with, kid).await?,
+        Key::Retire { kid } => {
+            credentials::retire_key(with, kid).await?;
+            if tokens::newest_signer(with.control()).await?.is_none() {
+                say("no key is left that signs tokens, so none can be minted: `strowgerctl key add KID` makes one");
+            }
+        }
         Key::List => {}
     }
     Ok(json!(tokens::list(with.control()).await?))

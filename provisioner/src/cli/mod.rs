@@ -3,6 +3,7 @@
 mod accounts;
 mod args;
 mod audit;
+mod backups;
 mod clusters;
 mod commands;
 mod declared;

@@ -1,8 +1,11 @@
 //! `number`.
 
+use std::collections::HashMap;
+
 use serde_json::{Value, json};
 use strowger::control::changes::Heard;
 use strowger::control::numbers::{self as rows, Assignment};
+use strowger::control::tenants::{self, State};
 use strowger::id::TenantId;
 use strowger::phone::Number;
 use strowger::providers::twilio::{Available, Kind, Search};
@@ -39,7 +42,11 @@ pub(super) async fn run(with: &Provisioner, command: &NumberCommand) -> Result<V
             json!(twilio::buy(with, number, *tenant, account.as_ref()).await?)
         }
         NumberCommand::Configure { number, .. } => json!(twilio::configure(with, number.as_ref()).await?),
-        NumberCommand::List => rows::list(with.control()).await?.iter().map(listed).collect(),
+        NumberCommand::List => {
+            let states: HashMap<_, _> =
+                tenants::list(with.control()).await?.into_iter().map(|tenant| (tenant.id, tenant.state)).collect();
+            rows::list(with.control()).await?.iter().map(|row| listed(row, &states)).collect()
+        }
     })
 }
 
@@ -47,13 +54,17 @@ fn answered(number: &Number, tenant: Option<TenantId>, heard: Heard) -> Value {
     json!({ "number": number.to_string(), "customer_id": tenant, "instances": heard.instances, "acknowledged": heard.acknowledged })
 }
 
-fn listed(row: &rows::NumberRow) -> Value {
+/// A number may be active and reach nobody: its tenant may be suspended or deleted.
+fn listed(row: &rows::NumberRow, states: &HashMap<TenantId, State>) -> Value {
     let (state, tenant) = match &row.assignment {
         Assignment::Active(tenant) => ("active", Some(*tenant)),
         Assignment::Moving { to, .. } => ("moving", *to),
         Assignment::Released => ("released", None),
     };
-    json!({ "number": row.number.to_string(), "customer_id": tenant, "account": row.account.as_str(), "state": state })
+    json!({
+        "number": row.number.to_string(), "customer_id": tenant, "account": row.account.as_str(), "state": state,
+        "tenant_state": tenant.and_then(|tenant| states.get(&tenant)).map(|state| state.as_str()),
+    })
 }
 
 fn for_sale(found: &Available) -> Value {

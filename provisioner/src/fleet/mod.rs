@@ -9,6 +9,7 @@
 
 mod apply;
 mod reconcile;
+mod room;
 mod runner;
 mod sequence;
 mod statements;

@@ -1,7 +1,8 @@
 //! Carries a run out: wave after wave, several tenants at once, each under its own lock.
 //!
-//! A worker holds two sessions in all, one for locks and one for each shared database, and writes to control once for
-//! a handful of tenants. What is lost between a tenant's commit and that write is found again in the tenant's history.
+//! A worker holds two sessions in all, one for locks and one for each shared database, as far as the cluster has room for them
+//! (`room`), and writes to control once for a handful of tenants. What is lost between a tenant's commit and that write is found
+//! again in the tenant's history.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -9,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use strowger::clock::Clock;
-use strowger::control::clusters::{self, Cluster, ClusterId, Isolation};
+use strowger::control::clusters::{self, ClusterId, Isolation};
 use strowger::control::locks::{self, Locks};
 use strowger::control::migrations::{self, Outcome, Planned, RunState};
 use strowger::control::tenants::{self, Tenant};
@@ -17,6 +18,7 @@ use strowger::id::TenantId;
 use tokio::task::JoinSet;
 
 use super::apply::{Attempt, Site, Trouble};
+use super::room::{Place, Rooms};
 use super::sequence::Sequence;
 use super::waves::Options;
 use crate::Provisioner;
@@ -56,7 +58,7 @@ pub(super) struct Run {
 
 struct Shared {
     run: Run,
-    clusters: HashMap<ClusterId, Cluster>,
+    rooms: Rooms,
     clock: Clock,
     queue: Mutex<VecDeque<TenantId>>,
     /// Those to be tried again after the others, and what is said of them if they are not.
@@ -77,10 +79,10 @@ pub(super) fn lock_name(run: i64) -> String {
 /// Does all that is planned, and says in control how it ended. The run's lock is held by the caller.
 pub(super) async fn carry_out(run: Run, planned: &[Planned]) -> Result<RunState> {
     let with = Arc::clone(&run.with);
-    let clusters = clusters::list(&with.control).await?.into_iter().map(|cluster| (cluster.id, cluster)).collect();
+    let rooms = Rooms::new(clusters::list(&with.control).await?);
     let id = run.id;
     let shared = Arc::new(Shared {
-        clusters,
+        rooms,
         clock: Clock::system(),
         queue: Mutex::default(),
         busy: Mutex::default(),
@@ -196,8 +198,18 @@ impl Shared {
 /// One of those who work at the same time.
 struct Worker {
     locks: Locks,
-    /// Connections to shared databases, and how many tenants each has served.
-    open: HashMap<ClusterId, (AdminDb, usize)>,
+    /// Connections to shared databases.
+    open: HashMap<ClusterId, Open>,
+}
+
+/// A connection to a tenant's database.
+struct Open {
+    db: AdminDb,
+    /// How many tenants it has served.
+    served: usize,
+    /// Given back after the connection: fields are dropped in this order.
+    #[expect(dead_code, reason = "held, not read")]
+    place: Place,
 }
 
 impl Worker {
@@ -215,6 +227,8 @@ impl Worker {
             self.locks.give_back(&held).await?;
             done?;
         }
+        // Another may be waiting for the places.
+        self.open.clear();
         Ok(self)
     }
 
@@ -241,28 +255,36 @@ impl Worker {
     /// One tenant, on a connection that is kept if it is a shared database's and nothing went wrong.
     async fn one(&mut self, shared: &Shared, tenant: &Tenant) -> Attempt {
         let run = &shared.run;
-        let (db, served) = match self.connection(shared, tenant).await {
+        let mut open = match self.connection(shared, tenant).await {
             Ok(open) => open,
             Err(error) => return Attempt { trouble: Some(Trouble::unreachable(&error)), ..Attempt::default() },
         };
-        let site = Site::new(&run.with, &db, tenant, &run.sequence, run.options.lock_timeout_ms);
-        let tried = site.bring().await;
-        let keep = tenant.isolation == Isolation::Schema && served < TENANTS_PER_CONNECTION && tried.trouble.is_none();
-        if keep {
-            self.open.insert(tenant.cluster_id(), (db, served + 1));
+        let tried = Site::new(&run.with, &open.db, tenant, &run.sequence, run.options.lock_timeout_ms).bring().await;
+        open.served += 1;
+        let lasts = open.served <= TENANTS_PER_CONNECTION && tried.trouble.is_none();
+        if tenant.isolation == Isolation::Schema && lasts {
+            self.open.insert(tenant.cluster_id(), open);
         }
         tried
     }
 
-    async fn connection(&mut self, shared: &Shared, tenant: &Tenant) -> Result<(AdminDb, usize)> {
+    async fn connection(&mut self, shared: &Shared, tenant: &Tenant) -> Result<Open> {
         if tenant.isolation == Isolation::Schema
             && let Some(open) = self.open.remove(&tenant.cluster_id())
         {
             return Ok(open);
         }
-        let missing = || Error::Conflict(format!("its cluster {} is not registered", tenant.cluster));
-        let cluster = shared.clusters.get(&tenant.cluster_id()).ok_or_else(missing)?;
-        Ok((AdminDb::open(&shared.run.with, cluster, &tenant.database).await?, 0))
+        let with = &shared.run.with;
+        let (cluster, places) = shared.rooms.of_tenant(with, tenant).await?;
+        let place = match Arc::clone(&places).try_acquire_owned() {
+            Ok(place) => place,
+            Err(_) => {
+                // Who waits holds nothing that somebody else may be waiting for.
+                self.open.clear();
+                places.acquire_owned().await.map_err(|error| Error::Unavailable(error.to_string()))?
+            }
+        };
+        Ok(Open { db: AdminDb::open(with, cluster, &tenant.database).await?, served: 0, place })
     }
 }
 

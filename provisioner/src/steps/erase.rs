@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 use strowger::clock::Clock;
+use strowger::control::backups;
 use strowger::control::erasures::{self, Erasure, PhysicalCopy};
 use strowger::control::jobs::{self, Job};
 use strowger::control::tenants::{self, State};
@@ -41,6 +42,7 @@ pub(crate) async fn shred(with: &Provisioner, job: &Job, id: TenantId) -> Result
     let keys = data_keys(with, id).await?;
     let now = Clock::system().now();
     let copies: Vec<Copy> = erasures::copies(&with.control).await?.iter().map(|copy| Copy::of(copy, now)).collect();
+    let backups = destroyed_backups(with, id).await?;
     let copies_until = copies.iter().map(|copy| copy.until).max();
 
     let mut change = with.control.change(&with.actor).await?;
@@ -61,6 +63,7 @@ pub(crate) async fn shred(with: &Provisioner, job: &Job, id: TenantId) -> Result
         "ordered_by": job.asked_by,
         "at": rfc3339(now),
         "destroyed_data_keys": keys,
+        "destroyed_backups": backups,
         "looked_at": clusters,
         "rows_left_in_control": left.into_iter().collect::<std::collections::BTreeMap<_, _>>(),
         "copies": copies.iter().map(|copy| &copy.shown).collect::<Vec<_>>(),
@@ -100,6 +103,19 @@ async fn data_keys(with: &Provisioner, id: TenantId) -> Result<Value> {
             Ok(json!({ "ring": ring, "version": key.version, "wrapped_by": master }))
         })
         .collect()
+}
+
+/// Our own backups of it, which an earlier step has deleted.
+async fn destroyed_backups(with: &Provisioner, id: TenantId) -> Result<Value> {
+    let mut destroyed = Vec::new();
+    for backup in backups::list(&with.control, Some(id)).await? {
+        if backup.state != backups::State::Deleting {
+            return Err(Error::Conflict(format!("tenant {id} is not erased: backup {} is left", backup.id)));
+        }
+        let taken_at = backup.taken.map(|taken| rfc3339(taken.taken_at));
+        destroyed.push(json!({ "backup": backup.id, "where": backup.store, "taken_at": taken_at }));
+    }
+    Ok(destroyed.into())
 }
 
 fn rfc3339(at: OffsetDateTime) -> String {

@@ -68,24 +68,22 @@ impl<'p> Logins<'p> {
             return Ok(());
         }
         let password = self.key().await?.open(next, sealed).map_err(Error::vault(format!("the password of {next}")))?;
-        let mut db = self.open().await?;
+        let db = self.open().await?;
+        let exists = db.exists("select 1 from pg_roles where rolname = $1", next).await?;
+        let credential = armed(&password)?;
         let sql = match &self.tenant {
-            Some(tenant) => login_sql(self.with, &db, tenant, next, &armed(&password)?).await?,
-            None => self.admin_sql(&db, next, &armed(&password)?).await?,
+            Some(tenant) => login_sql(self.with, &db, tenant, next, exists, &credential).await?,
+            None => self.admin_sql(next, exists, &credential),
         };
-        let what = db.what();
-        let tx = db.begin().await?;
-        tx.batch_execute(&sql).await.map_err(Error::postgres(format!("login {next}, {what}")))?;
-        tx.commit().await.map_err(Error::postgres(what))?;
+        db.run(&sql).await?;
         self.prove(next, &password).await
     }
 
     /// Makes one of the admin's logins what it must be. On Postgres 15 the admin itself may.
-    async fn admin_sql(&self, db: &AdminDb, login: &str, credential: &str) -> Result<String> {
+    fn admin_sql(&self, login: &str, exists: bool, credential: &str) -> String {
         let (role, admin) = (ident(login), ident(&self.with.installation.prefix.name("admin")));
-        let exists = db.exists("select 1 from pg_roles where rolname = $1", login).await?;
         let create = if exists { String::new() } else { format!("create role {role};\n") };
-        Ok(format!("{create}alter role {role} {credential};\ngrant {admin} to {role};\n"))
+        format!("{create}alter role {role} {credential};\ngrant {admin} to {role};\n")
     }
 
     async fn prove(&self, login: &str, password: &Secret) -> Result<()> {

@@ -9,6 +9,7 @@ mod master;
 mod mirror;
 mod prove;
 mod roles;
+mod rows;
 mod schema;
 
 use strowger::control::clusters::{Cluster, Isolation};
@@ -26,7 +27,7 @@ pub(crate) use master::{master_known, master_known_of, rewrap};
 pub(crate) use mirror::Mirror;
 use prove::prove_absent;
 pub(crate) use roles::{ensure_roles, expected_settings, fence};
-pub(crate) use schema::{Owner, ensure_grants, ensure_schema};
+pub(crate) use schema::{Owner, ensure_grants, ensure_roles_and_schema, ensure_schema, grants, now};
 
 use crate::Provisioner;
 use crate::error::{Error, Result};
@@ -73,6 +74,7 @@ pub(crate) async fn cluster_of(with: &Provisioner, tenant: &Tenant) -> Result<Cl
     cluster.ok_or_else(|| Error::Conflict(format!("tenant {} lives on a cluster that is not registered", tenant.id)))
 }
 
-fn is_shared(tenant: &Tenant) -> bool {
+/// Whether a tenant lives in a database with others.
+pub(crate) fn is_shared(tenant: &Tenant) -> bool {
     tenant.isolation == Isolation::Schema
 }

@@ -18,40 +18,42 @@ const SETTINGS: [(&str, &str); 3] =
     [("statement_timeout", "15s"), ("lock_timeout", "5s"), ("idle_in_transaction_session_timeout", "15s")];
 
 /// Makes roles, passwords, settings and memberships what they must be, in one transaction.
-pub(crate) async fn ensure_roles(
-    with: &Provisioner,
-    db: &mut AdminDb,
-    tenant: &Tenant,
-    password: &Secret,
-) -> Result<()> {
+pub(crate) async fn ensure_roles(with: &Provisioner, db: &AdminDb, tenant: &Tenant, password: &Secret) -> Result<()> {
+    db.run(&roles_sql(with, db, tenant, password).await?).await
+}
+
+/// The statements that make them so. Sent as one message, they are one transaction.
+pub(super) async fn roles_sql(with: &Provisioner, db: &AdminDb, tenant: &Tenant, password: &Secret) -> Result<String> {
     let prefix = &with.installation.prefix;
-    let [owner, group] = ["owner", "rw"].map(|what| prefix.tenant(tenant.id, what));
+    let all = ["owner", "rw", "a", "b"].map(|what| prefix.tenant(tenant.id, what));
+    let there = existing(db, &all).await?;
     let mut sql = String::new();
-    for role in [&owner, &group] {
-        if !db.exists("select 1 from pg_roles where rolname = $1", role).await? {
-            sql.push_str(&format!("create role {} nologin;\n", ident(role)));
-        }
+    for role in all[..2].iter().filter(|role| !there.contains(role)) {
+        sql.push_str(&format!("create role {} nologin;\n", ident(role)));
     }
     let turn = turns::get(&with.control, Whose::Tenant(tenant.id)).await?;
-    for name in ["a", "b"] {
-        let login = prefix.tenant(tenant.id, name);
+    for login in &all[2..] {
         let credential = match &turn {
-            _ if login == tenant.login_role => armed(password)?,
+            _ if *login == tenant.login_role => armed(password)?,
             // While logins change turns, both are right: one is about to be used, or may still be.
-            Some(Turn { next: Some((next, sealed)), .. }) if *next == login => {
+            Some(Turn { next: Some((next, sealed)), .. }) if next == login => {
                 let key = with.data_key(Scope::Tenant(tenant.id), Ring::Server).await?;
                 armed(&key.open(next, sealed).map_err(Error::vault(format!("the next password of {login}")))?)?
             }
-            Some(Turn { retiring: Some(retiring), .. }) if *retiring == login => String::new(),
+            Some(Turn { retiring: Some(retiring), .. }) if retiring == login => String::new(),
             // The other login waits for its turn without a password.
             _ => DISARMED.to_owned(),
         };
-        sql.push_str(&login_sql(with, db, tenant, &login, &credential).await?);
+        sql.push_str(&login_sql(with, db, tenant, login, there.contains(login), &credential).await?);
     }
-    let what = db.what();
-    let tx = db.begin().await?;
-    tx.batch_execute(&sql).await.map_err(Error::postgres(format!("roles of tenant {}, {what}", tenant.id)))?;
-    tx.commit().await.map_err(Error::postgres(what))
+    Ok(sql)
+}
+
+/// Which of these roles exist.
+async fn existing(db: &AdminDb, names: &[String]) -> Result<Vec<String>> {
+    let names: Vec<String> = names.iter().map(|name| literal(name)).collect();
+    let rows = db.rows(&format!("select rolname from pg_roles where rolname in ({})", names.join(", "))).await?;
+    Ok(rows.iter().filter_map(|row| row.get(0)).map(str::to_owned).collect())
 }
 
 /// What lets a login in.
@@ -68,17 +70,19 @@ pub(super) async fn login_sql(
     db: &AdminDb,
     tenant: &Tenant,
     login: &str,
+    exists: bool,
     credential: &str,
 ) -> Result<String> {
     let role = ident(login);
-    let mut sql = String::new();
-    if !db.exists("select 1 from pg_roles where rolname = $1", login).await? {
-        sql.push_str(&format!("create role {role};\n"));
-    }
+    let (mut sql, own) = if exists {
+        (String::new(), databases_with_settings(db, login).await?)
+    } else {
+        (format!("create role {role};\n"), Vec::new())
+    };
     sql.push_str(&format!(
         "alter role {role} {credential} connection limit {LOGIN_CONNECTION_LIMIT} valid until 'infinity';\n"
     ));
-    sql.push_str(&settings(&role, &tenant.schema, &databases_with_settings(db, login).await?));
+    sql.push_str(&settings(&role, &tenant.schema, &own));
     let group = with.installation.prefix.tenant(tenant.id, "rw");
     sql.push_str(&format!("grant {} to {role};\n", ident(&group)));
     if is_shared(tenant) {

@@ -3,9 +3,11 @@
 use strowger::control::tenants::Tenant;
 use strowger::id::Prefix;
 use strowger::schema::{self, HISTORY_TABLE, READ_ONLY_TABLES};
+use strowger::vault::Secret;
 use time::format_description::well_known::Rfc3339;
 use tokio_postgres::Transaction;
 
+use super::roles::roles_sql;
 use crate::Provisioner;
 use crate::admin_db::{AdminDb, ident};
 use crate::error::{Error, Result};
@@ -14,25 +16,28 @@ use crate::error::{Error, Result};
 ///
 /// It becomes a member for that transaction only: being a member of ten thousand roles makes every GRANT slow.
 pub(crate) struct Owner<'c> {
-    tx: Transaction<'c>,
+    pub(super) tx: Transaction<'c>,
     owner: String,
     admin: String,
-    what: String,
+    pub(super) what: String,
 }
 
 impl<'c> Owner<'c> {
     /// Takes the role on.
     pub(crate) async fn of(db: &'c mut AdminDb, prefix: &Prefix, tenant: &Tenant) -> Result<Self> {
         let what = db.what();
-        let owner =
-            Self { tx: db.begin().await?, owner: prefix.tenant(tenant.id, "owner"), admin: prefix.name("admin"), what };
-        owner.run(&format!("grant {} to {}", ident(&owner.owner), ident(&owner.admin))).await?;
+        Self::within(db.begin().await?, what, prefix, tenant).await
+    }
+
+    pub(super) async fn within(tx: Transaction<'c>, what: String, prefix: &Prefix, tenant: &Tenant) -> Result<Self> {
+        let owner = Self { tx, owner: prefix.tenant(tenant.id, "owner"), admin: prefix.name("admin"), what };
+        owner.run(&membership(&owner.owner, &owner.admin).0).await?;
         Ok(owner)
     }
 
     /// Acts with the owner's rights from here on, names resolving in `schema`.
     pub(crate) async fn enter(&self, schema: &str) -> Result<()> {
-        self.run(&format!("set local role {}; set local search_path = {}", ident(&self.owner), ident(schema))).await
+        self.run(&enter(&self.owner, schema)).await
     }
 
     /// Runs statements without parameters.
@@ -51,30 +56,51 @@ impl<'c> Owner<'c> {
 
     /// Lays the role down and makes all of it true.
     pub(crate) async fn commit(self) -> Result<()> {
-        self.run(&format!(
-            "set local role {admin}; revoke {} from {admin}",
-            ident(&self.owner),
-            admin = ident(&self.admin)
-        ))
-        .await?;
+        self.run(&membership(&self.owner, &self.admin).1).await?;
         self.tx.commit().await.map_err(Error::postgres(self.what))
     }
 }
 
+/// Makes a tenant's roles and, in the database that it shares, its schema: one message, and so one transaction.
+pub(crate) async fn ensure_roles_and_schema(
+    with: &Provisioner,
+    db: &AdminDb,
+    tenant: &Tenant,
+    password: &Secret,
+    epoch: i32,
+) -> Result<()> {
+    let roles = roles_sql(with, db, tenant, password).await?;
+    db.run(&format!("{roles}{}", schema_sql(with, db, tenant, epoch).await?)).await
+}
+
 /// Makes the schema with everything in it, or finds that it is there: one transaction makes it whole.
-pub(crate) async fn ensure_schema(with: &Provisioner, db: &mut AdminDb, tenant: &Tenant, epoch: i32) -> Result<()> {
+pub(crate) async fn ensure_schema(with: &Provisioner, db: &AdminDb, tenant: &Tenant, epoch: i32) -> Result<()> {
+    db.run(&schema_sql(with, db, tenant, epoch).await?).await
+}
+
+/// The statements that make the schema, none if it is there. Sent as one message, they are one transaction.
+async fn schema_sql(with: &Provisioner, db: &AdminDb, tenant: &Tenant, epoch: i32) -> Result<String> {
     if db.exists("select 1 from pg_namespace where nspname = $1", &tenant.schema).await? {
-        return Ok(());
+        return Ok(String::new());
     }
     let prefix = &with.installation.prefix;
-    let owner = Owner::of(db, prefix, tenant).await?;
-    let (schema, role) = (ident(&tenant.schema), ident(&prefix.tenant(tenant.id, "owner")));
-    owner.run(&format!("create schema {schema} authorization {role}")).await?;
-    owner.enter(&tenant.schema).await?;
-    owner.run(&schema::batch(&now())).await?;
-    owner.execute("insert into identity (tenant_id, epoch) values ($1, $2)", &[&tenant.id.get(), &epoch]).await?;
-    owner.run(&grants(prefix, tenant, true)).await?;
-    owner.commit().await
+    let [owner, admin, schema] = [prefix.tenant(tenant.id, "owner"), prefix.name("admin"), tenant.schema.clone()];
+    let (become_member, cease) = membership(&owner, &admin);
+    Ok(format!(
+        "{become_member};
+         create schema {} authorization {};
+         {};
+         {}
+         insert into identity (tenant_id, epoch) values ({}, {epoch});
+         {}
+         {cease};\n",
+        ident(&schema),
+        ident(&owner),
+        enter(&owner, &schema),
+        schema::batch(&now()),
+        tenant.id,
+        grants(prefix, tenant, true),
+    ))
 }
 
 /// Puts the rights of a tenant's logins back to what they must be; without `writes`, nothing is written once this returns.
@@ -96,7 +122,7 @@ pub(crate) async fn ensure_grants(with: &Provisioner, db: &mut AdminDb, tenant: 
 }
 
 /// DML on the tenant's tables for the group, reading only where the provisioner writes, nothing for anybody else.
-fn grants(prefix: &Prefix, tenant: &Tenant, writes: bool) -> String {
+pub(crate) fn grants(prefix: &Prefix, tenant: &Tenant, writes: bool) -> String {
     let (schema, group) = (ident(&tenant.schema), ident(&prefix.tenant(tenant.id, "rw")));
     let (verb, whom) = if writes { ("grant", "to") } else { ("revoke", "from") };
     let mut sql = format!(
@@ -117,6 +143,18 @@ fn grants(prefix: &Prefix, tenant: &Tenant, writes: bool) -> String {
     sql
 }
 
-fn now() -> String {
+/// The statements between which the admin is a member of a tenant's owner role.
+fn membership(owner: &str, admin: &str) -> (String, String) {
+    let (owner, admin) = (ident(owner), ident(admin));
+    (format!("grant {owner} to {admin}"), format!("set local role {admin}; revoke {owner} from {admin}"))
+}
+
+/// What acts with the owner's rights from here to the end of the transaction, names resolving in `schema`.
+fn enter(owner: &str, schema: &str) -> String {
+    format!("set local role {}; set local search_path = {}", ident(owner), ident(schema))
+}
+
+/// As refinery writes it.
+pub(crate) fn now() -> String {
     strowger::clock::Clock::system().now().format(&Rfc3339).unwrap_or_default()
 }

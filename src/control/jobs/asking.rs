@@ -89,6 +89,9 @@ pub async fn approve(change: &mut Change, job: &Job, approval: &[u8]) -> Result<
 
 /// Ends other open jobs of a subject that a new one contradicts: a suspension ends a waiting resumption.
 pub async fn supersede(change: &mut Change, by: &Job, kinds: &[Kind]) -> Result<(), ControlError> {
+    if kinds.is_empty() {
+        return Ok(());
+    }
     let kinds: Vec<&str> = kinds.iter().map(|kind| kind.as_str()).collect();
     let sql = "update jobs set state = 'cancelled', holder = null, lease_until = null, ended_at = now(),
                       errors = errors || jsonb_build_array(jsonb_build_object('at', now(), 'error', 'superseded by job ' || $3))

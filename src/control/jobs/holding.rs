@@ -62,10 +62,12 @@ pub async fn checkpoint(
     row.as_ref().map(from_row).transpose()
 }
 
-/// Says that its holder is alive; `false` when the job is no longer the holder's.
+/// Says that its holder is alive; `false` when the job is no longer the holder's. One that this attempt has just done, in the change that
+/// made its last step true, has no holder and is not lost.
 pub async fn beat(control: &Control, job: &Job, holder: &str) -> Result<bool, ControlError> {
     let sql = sqlx::AssertSqlSafe(format!(
-        "update jobs set lease_until = now() + {LEASE} where id = $1 and holder = $2 and attempts = $3"
+        "update jobs set lease_until = case when holder is not null then now() + {LEASE} end
+         where id = $1 and attempts = $3 and (holder = $2 or state = 'done')"
     ));
     Ok(sqlx::query(sql).bind(job.id).bind(holder).bind(job.attempts).execute(control.pool()).await?.rows_affected() > 0)
 }

@@ -69,6 +69,12 @@ kinds! {
     Rewrap = "rewrap";
     /// Has the provisioner's two logins on a cluster change turns, the new one with a new password.
     RotateAdmin = "rotate-admin";
+    /// Writes one backup of a tenant.
+    Backup = "backup";
+    /// Makes a reserved tenant from a backup.
+    RestoreAs = "restore-as";
+    /// Puts a backup, or what an earlier restore replaced, in the place of a tenant's data.
+    Restore = "restore";
 }
 
 impl Kind {
@@ -235,6 +241,14 @@ pub async fn list(
         .fetch_all(control.pool())
         .await?;
     rows.iter().map(from_row).collect()
+}
+
+/// The job that makes or made a tenant.
+pub async fn maker(control: &Control, tenant: TenantId) -> Result<Option<Job>, ControlError> {
+    let sql = sqlx::AssertSqlSafe(format!(
+        "select {COLUMNS} from jobs where kind in ('create', 'restore-as') and tenant_id = $1 order by id desc limit 1"
+    ));
+    sqlx::query(sql).bind(tenant.get()).fetch_optional(control.pool()).await?.as_ref().map(from_row).transpose()
 }
 
 /// The erasure of a tenant that is open or was given up, newest first; `None` when none was begun or the last one ended.

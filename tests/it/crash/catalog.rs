@@ -39,6 +39,7 @@ impl Catalog {
     /// There is what there was, and nothing else.
     pub(crate) async fn still_holds(self, w: &World) {
         assert_eq!(Self::read(w).await.0, self.0);
+        occupancy_is_counted(w).await;
     }
 
     /// There is what there was, and these tenants, whole; and nothing else. No job but theirs was ever begun.
@@ -71,8 +72,19 @@ impl Catalog {
             let owned = db.query(sql, &[&w.prefix.name("admin")]).await.unwrap();
             assert!(owned.is_empty(), "the admin is still a member of an owner role");
         }
+        occupancy_is_counted(w).await;
         w.ctl(&["audit", "verify"]).json();
     }
+}
+
+/// What triggers count as tenants come and go is what a count finds.
+async fn occupancy_is_counted(w: &World) {
+    let control = w.superuser("control", &w.prefix.name("control")).await;
+    let sql = "select o.cluster_id from occupancy o
+               where (o.kept, o.deleted) <> (select count(*), count(*) filter (where t.state = 'deleted')
+                                             from placements p join tenants t on t.id = p.tenant_id
+                                             where p.cluster_id = o.cluster_id)";
+    assert!(control.query(sql, &[]).await.unwrap().is_empty(), "a cluster's occupancy is miscounted");
 }
 
 fn belongings(w: &World, tenant: &Tenant) -> Vec<String> {

@@ -29,7 +29,7 @@ fn killed_apply_is_finished_when_run_again() {
         let (_, statements) = tapped.run(&["apply", "-f", &file(0)]).await;
         for at in (2..=statements).step_by(9) {
             let file = file(at);
-            tapped.kill(at, Moment::UnderWay, &["apply", "-f", &file]).await;
+            tapped.stop(at, Moment::UnderWay, &["apply", "-f", &file]).await;
             tapped.run(&["apply", "-f", &file]).await;
             let (left, _) = tapped.run(&["apply", "-f", &file, "--dry-run"]).await;
             assert_eq!(left["changes"], serde_json::json!([]), "killed at {at} of {statements}");

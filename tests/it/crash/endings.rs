@@ -5,7 +5,7 @@ use strowger::control::clusters::Isolation;
 use tokio_postgres::error::SqlState;
 
 use super::catalog::Catalog;
-use super::tapped::{Tapped, deaths, in_lanes};
+use super::tapped::{Tapped, deaths, in_all_lanes};
 use crate::support::counting_proxy::Moment;
 use crate::support::{World, connect, world};
 use provisioner::{erase, tenants};
@@ -13,7 +13,7 @@ use provisioner::{erase, tenants};
 /// Turns red when the deletion does not queue the erasure, or the fence is left out after the state says deleted.
 #[test]
 fn killed_delete_is_finished_when_run_again() {
-    in_lanes(async |w, lane| {
+    in_all_lanes(async |w, lane| {
         let tapped = Tapped::new(&w).await;
         let id = w.tenant("One", Isolation::Schema).await.id;
         let text = id.to_string();
@@ -25,7 +25,7 @@ fn killed_delete_is_finished_when_run_again() {
             erase::undelete(&w.with, id, "").await.unwrap();
             let url = tenants::connection(&w.with, id).await.unwrap();
             let session = w.as_tenant(id).await;
-            tapped.kill(at, moment, &delete).await;
+            tapped.stop(at, moment, &delete).await;
             let (tenant, _) = tapped.run(&delete).await;
             assert_eq!(tenant["state"], "deleted");
             assert!(session.query("select 1", &[]).await.is_err(), "{moment:?} {at}: a session is left");
@@ -41,7 +41,7 @@ fn killed_delete_is_finished_when_run_again() {
 }
 
 /// Turns red when a step is not idempotent: when `drop_roles` drops without looking whether the roles are there.
-async fn erase_killed_everywhere(w: &World, isolation: Isolation, lane: Moment, step: usize) {
+async fn erase_killed_everywhere(w: &World, isolation: Isolation, lane: Moment) {
     let tapped = Tapped::new(w).await;
     let before = Catalog::read(w).await;
     let account = w.account(1, None).await;
@@ -56,12 +56,10 @@ async fn erase_killed_everywhere(w: &World, isolation: Isolation, lane: Moment, 
     let id = make("measured").await;
     let (_, statements) = tapped.run(&["tenant", "erase", &id, "--now", "--confirm", &id]).await;
     let control = w.superuser("control", &w.prefix.name("control")).await;
-    // The two lanes of a database take turns.
-    let skipped = usize::from(lane == Moment::UnderWay && step == 2);
-    for (at, moment) in deaths(statements, lane).skip(skipped).step_by(step) {
+    for (at, moment) in deaths(statements, lane) {
         let id = make(&format!("{moment:?} {at}")).await;
         let erase = ["tenant", "erase", &id, "--now", "--confirm", &id];
-        tapped.kill(at, moment, &erase).await;
+        tapped.stop(at, moment, &erase).await;
         let (erased, _) = tapped.run(&erase).await;
         assert_eq!(erased["state"], json!("erased"), "{moment:?} {at}");
     }
@@ -82,21 +80,30 @@ async fn erase_killed_everywhere(w: &World, isolation: Isolation, lane: Moment, 
 
 #[test]
 fn erase_of_a_schema_killed_before_a_statement_is_finished_when_run_again() {
-    world(async |w| erase_killed_everywhere(&w, Isolation::Schema, Moment::Unsent, 1).await);
+    world(async |w| erase_killed_everywhere(&w, Isolation::Schema, Moment::Unsent).await);
 }
 
 #[test]
 fn erase_of_a_schema_killed_in_a_statement_is_finished_when_run_again() {
-    world(async |w| erase_killed_everywhere(&w, Isolation::Schema, Moment::UnderWay, 1).await);
+    world(async |w| erase_killed_everywhere(&w, Isolation::Schema, Moment::UnderWay).await);
 }
 
-/// Making a database takes long, and only what drops it is other than for a schema: every second statement each.
+#[test]
+fn erase_of_a_schema_cut_off_before_a_statement_is_finished_when_run_again() {
+    world(async |w| erase_killed_everywhere(&w, Isolation::Schema, Moment::CutUnsent).await);
+}
+
+#[test]
+fn erase_of_a_schema_cut_off_after_a_statement_is_finished_when_run_again() {
+    world(async |w| erase_killed_everywhere(&w, Isolation::Schema, Moment::CutUnanswered).await);
+}
+
 #[test]
 fn erase_of_a_database_killed_before_a_statement_is_finished_when_run_again() {
-    world(async |w| erase_killed_everywhere(&w, Isolation::Database, Moment::Unsent, 2).await);
+    world(async |w| erase_killed_everywhere(&w, Isolation::Database, Moment::Unsent).await);
 }
 
 #[test]
 fn erase_of_a_database_killed_in_a_statement_is_finished_when_run_again() {
-    world(async |w| erase_killed_everywhere(&w, Isolation::Database, Moment::UnderWay, 2).await);
+    world(async |w| erase_killed_everywhere(&w, Isolation::Database, Moment::UnderWay).await);
 }

@@ -1,6 +1,9 @@
 //! The shipped `strowgerctl` is killed with SIGKILL at every statement that it sends to Postgres, control database and
 //! clusters alike, before, while and after Postgres carries it out. The same command, run again, makes it whole.
 //!
+//! The life cycle's own kinds (create, migrate, rotate, suspend, delete, erase) have the connection cut at every statement
+//! as well, before it is sent and after it is done: an answer is lost, and the command lives on to say so.
+//!
 //! What a statement is, is said in [`crate::support::counting_proxy`]. Nothing in an unkilled run depends on time, so it
 //! always sends the same number.
 
@@ -24,7 +27,7 @@ use tokio_postgres::error::SqlState;
 use crate::support::counting_proxy::Moment;
 use crate::support::{World, connect, world};
 pub(crate) use catalog::Catalog;
-use tapped::{Tapped, deaths, in_lanes};
+use tapped::{Tapped, deaths, in_all_lanes, in_lanes};
 
 pub(crate) fn id_of(tenant: &Value) -> TenantId {
     i32::try_from(tenant["customer_id"].as_i64().unwrap()).unwrap().try_into().unwrap()
@@ -54,7 +57,7 @@ async fn create_killed_everywhere(w: &Arc<World>, isolation: Isolation, lane: Mo
     let mut names = vec!["first".to_owned()];
     for (at, moment) in deaths(statements, lane) {
         let name = format!("{moment:?} {at}");
-        tapped.kill(at, moment, &create(&name).each_ref().map(String::as_str)).await;
+        tapped.stop(at, moment, &create(&name).each_ref().map(String::as_str)).await;
         let (tenant, _) = run(&name).await;
         assert_eq!(tenant["state"], "active", "{name}");
         assert_eq!(json!(w.tenant(&name, isolation).await), tenant, "{name}: the same once more");
@@ -72,7 +75,7 @@ async fn create_killed_everywhere(w: &Arc<World>, isolation: Isolation, lane: Mo
 
 #[test]
 fn killed_create_of_a_schema_is_made_whole() {
-    in_lanes(async |w, lane| create_killed_everywhere(&w, Isolation::Schema, lane).await);
+    in_all_lanes(async |w, lane| create_killed_everywhere(&w, Isolation::Schema, lane).await);
 }
 
 #[test]
@@ -130,7 +133,7 @@ fn what_a_killed_create_began_a_worker_finishes() {
             for at in (3..=statements).step_by(6) {
                 let name = format!("{isolation} {at}");
                 let args = named(&name);
-                tapped.kill(at, Moment::Unsent, &args.iter().map(String::as_str).collect::<Vec<_>>()).await;
+                tapped.stop(at, Moment::Unsent, &args.iter().map(String::as_str).collect::<Vec<_>>()).await;
                 names.push(name);
             }
         }
@@ -157,7 +160,7 @@ fn what_a_killed_create_began_a_worker_finishes() {
 /// Turns red when the fence is left out after the state says suspended: the second run would find nothing to do.
 #[test]
 fn killed_suspend_is_finished_when_run_again() {
-    in_lanes(async |w, lane| {
+    in_all_lanes(async |w, lane| {
         let tapped = Tapped::new(&w).await;
         let id = w.tenant("One", Isolation::Schema).await.id;
         let text = id.to_string();
@@ -168,7 +171,7 @@ fn killed_suspend_is_finished_when_run_again() {
             resume().await;
             let url = tenants::connection(&w.with, id).await.unwrap();
             let session = w.as_tenant(id).await;
-            tapped.kill(at, moment, &suspend).await;
+            tapped.stop(at, moment, &suspend).await;
             let (tenant, _) = tapped.run(&suspend).await;
             assert_eq!(tenant["state"], "suspended");
             assert!(session.query("select 1", &[]).await.is_err(), "{moment:?} {at}: a session is left");
@@ -197,7 +200,7 @@ fn killed_read_only_is_finished_when_run_again() {
             resume().await;
             let session = w.as_tenant(id).await;
             session.execute(write, &[]).await.unwrap();
-            tapped.kill(at, moment, &command).await;
+            tapped.stop(at, moment, &command).await;
             let (tenant, _) = tapped.run(&command).await;
             assert_eq!(tenant["state"], "read_only");
             let refused = session.execute(write, &[]).await.expect_err("no write works");
@@ -220,7 +223,7 @@ fn killed_delete_is_finished_by_a_worker() {
         for (at, moment) in deaths(statements, lane) {
             let id = w.tenant(&format!("{moment:?} {at}"), Isolation::Schema).await.id;
             let url = tenants::connection(&w.with, id).await.unwrap();
-            tapped.kill(at, moment, &delete(id).each_ref().map(String::as_str)).await;
+            tapped.stop(at, moment, &delete(id).each_ref().map(String::as_str)).await;
             begun.push((id, url));
         }
         let mut worker = tapped.spawn(&["worker"]);
@@ -246,32 +249,6 @@ fn killed_delete_is_finished_by_a_worker() {
     });
 }
 
-/// A connection breaks, the answer of what was just done is lost, and the command lives on to say so.
-///
-/// Turns red when an error in the middle of a step leaves the job without an end that can be gone on from.
-#[test]
-fn a_connection_cut_anywhere_leaves_nothing_half_done() {
-    in_lanes(async |w, lane| {
-        let moment = if lane == Moment::Unsent { Moment::Unsent } else { Moment::Unanswered };
-        let tapped = Tapped::new(&w).await;
-        let before = Catalog::read(&w).await;
-        let create = |name: &str| ["tenant", "create", "--isolation", "schema", "--name", name].map(str::to_owned);
-        let (_, statements) = tapped.run(&create("first").each_ref().map(String::as_str)).await;
-        let mut names = vec!["first".to_owned()];
-        let mut refused = 0;
-        for at in 1..=statements {
-            let name = format!("cut {at}");
-            let code = tapped.cut(at, moment, &create(&name).each_ref().map(String::as_str)).await;
-            refused += usize::from(code != Some(0));
-            let (tenant, _) = tapped.run(&create(&name).each_ref().map(String::as_str)).await;
-            is_served(&w, &tenant).await;
-            names.push(name);
-        }
-        println!("tenant create: cut at each of {statements} statements ({moment:?}); {refused} commands said so");
-        before.holds_exactly(&w, &names).await;
-    });
-}
-
 /// Turns red when taking a step back does not look for what there is, and when the reservation is forgotten first.
 #[test]
 fn killed_cancel_of_a_creation_leaves_nothing_when_run_again() {
@@ -284,7 +261,7 @@ fn killed_cancel_of_a_creation_leaves_nothing_when_run_again() {
         let whole = w.ctl(&["tenant", "list"]).json()[0]["customer_id"].to_string();
         // Killed when everything was made and only control does not know yet.
         let begun = async |name: &str| {
-            tapped.kill(all - 4, Moment::Unsent, &create(name).each_ref().map(String::as_str)).await;
+            tapped.stop(all - 4, Moment::Unsent, &create(name).each_ref().map(String::as_str)).await;
             let sql = "select id from jobs where kind = 'create' order by id desc limit 1";
             control.query_one(sql, &[]).await.unwrap().get::<_, i64>(0).to_string()
         };
@@ -292,7 +269,7 @@ fn killed_cancel_of_a_creation_leaves_nothing_when_run_again() {
         let (_, statements) = tapped.run(&["job", "cancel", &job]).await;
         for (at, moment) in deaths(statements, lane) {
             let job = begun(&format!("{moment:?} {at}")).await;
-            tapped.kill(at, moment, &["job", "cancel", &job]).await;
+            tapped.stop(at, moment, &["job", "cancel", &job]).await;
             let (ended, _) = tapped.run(&["job", "cancel", &job]).await;
             assert_eq!(ended["state"], "cancelled", "{moment:?} {at}");
         }

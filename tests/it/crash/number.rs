@@ -46,7 +46,7 @@ fn killed_assign_is_finished_when_run_again() {
         let (_, statements) = tapped.run(&assign(to)).await;
         for (at, moment) in deaths(statements, lane) {
             std::mem::swap(&mut from, &mut to);
-            tapped.kill(at, moment, &assign(to)).await;
+            tapped.stop(at, moment, &assign(to)).await;
             let owning = owners(&w, &[from, to]).await;
             match assignment(&w).await {
                 Assignment::Active(id) if id == from.id => assert_eq!(owning, [&from.name], "{moment:?} {at}"),
@@ -89,7 +89,7 @@ fn a_half_made_move_that_is_turned_elsewhere_leaves_nothing_behind() {
         let mut half = statements;
         loop {
             tapped.run(&to_a).await;
-            tapped.kill(half, Moment::Unsent, &to_b).await;
+            tapped.stop(half, Moment::Unsent, &to_b).await;
             if matches!(assignment(&w).await, Assignment::Moving { .. }) {
                 break;
             }
@@ -99,8 +99,8 @@ fn a_half_made_move_that_is_turned_elsewhere_leaves_nothing_behind() {
         let (_, statements) = tapped.run(&to_c).await;
         for at in (1..=statements).step_by(4) {
             tapped.run(&to_a).await;
-            tapped.kill(half, Moment::Unsent, &to_b).await;
-            tapped.kill(at, Moment::Unanswered, &to_c).await;
+            tapped.stop(half, Moment::Unsent, &to_b).await;
+            tapped.stop(at, Moment::Unanswered, &to_c).await;
             assert!(owners(&w, &[&a, &b, &c]).await.len() < 2, "{at}");
             tapped.run(&to_c).await;
             assert_eq!(owners(&w, &[&a, &b, &c]).await, ["C"], "{at}");

@@ -25,12 +25,12 @@ fn killed_import_and_publish_are_finished_when_run_again() {
             let name = format!("p{n}");
             let (import, publish) = (file(&w.dir, &name, "a"), ["playbook", "publish", &name]);
             if at <= statements {
-                tapped.kill(at, moment, &["playbook", "import", &import]).await;
+                tapped.stop(at, moment, &["playbook", "import", &import]).await;
             }
             let (found, _) = tapped.run(&["playbook", "import", &import]).await;
             assert_eq!((&found["version"], &found["state"]), (&1.into(), &"draft".into()), "{moment:?} {at}");
             if at <= publishing {
-                tapped.kill(at, moment, &publish).await;
+                tapped.stop(at, moment, &publish).await;
             }
             let (found, _) = tapped.run(&publish).await;
             assert_eq!((&found["version"], &found["state"]), (&1.into(), &"published".into()), "{moment:?} {at}");
@@ -56,7 +56,7 @@ fn a_killed_update_has_happened_or_not() {
         let db = w.as_tenant(id).await;
         for (at, moment) in deaths(statements, lane) {
             w.ctl(&to("1")).json();
-            tapped.kill(at, moment, &to("2")).await;
+            tapped.stop(at, moment, &to("2")).await;
             let sql = "select (select version from cloned_from), replies[1] from scenarios";
             let row = db.query_one(sql, &[]).await.unwrap();
             let found: (i32, String) = (row.get(0), row.get(1));

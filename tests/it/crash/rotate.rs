@@ -2,7 +2,7 @@
 
 use strowger::control::clusters::Isolation;
 
-use super::tapped::{Tapped, deaths, in_lanes};
+use super::tapped::{Tapped, deaths, in_all_lanes, in_lanes};
 use crate::rotation::{one_login_is_armed, token};
 use crate::support::counting_proxy::Moment;
 use crate::support::load::Load;
@@ -14,7 +14,7 @@ use crate::support::world;
 /// password for a login that is armed already, and when `Switch` does not note who retires.
 #[test]
 fn killed_rotation_of_a_password_is_finished_when_run_again() {
-    in_lanes(async |w, lane| {
+    in_all_lanes(async |w, lane| {
         let tapped = Tapped::new(&w).await;
         let tenant = w.tenant("One", Isolation::Schema).await;
         let id = tenant.id.to_string();
@@ -25,7 +25,7 @@ fn killed_rotation_of_a_password_is_finished_when_run_again() {
         let mut killed = 0;
         for (at, moment) in deaths(statements, lane) {
             load.goes_on(1).await;
-            killed += usize::from(tapped.kill_or_end(at, moment, &rotate).await);
+            killed += usize::from(tapped.stop_or_end(at, moment, &rotate).await);
             load.goes_on(1).await;
             if at % 3 == 0 {
                 w.ctl(&["tenant", "repair", &id]).json();
@@ -58,7 +58,7 @@ fn a_killed_rotation_is_finished_by_a_worker_under_load() {
             load.goes_on(20).await;
             // The worker's own statements are counted too: it is stopped with the command, and another follows.
             worker.kill().await.unwrap();
-            tapped.kill_or_end(at, Moment::Unsent, &rotate).await;
+            tapped.stop_or_end(at, Moment::Unsent, &rotate).await;
             worker = tapped.spawn(&["worker"]);
             let sql = "select not exists (select from jobs where state in ('queued', 'running'))";
             crate::support::until("the worker is done", async || control.query_one(sql, &[]).await.unwrap().get(0))
@@ -84,7 +84,7 @@ fn killed_rotation_of_a_master_key_is_finished_when_run_again() {
         let mut killed = 0;
         for (turn, (at, moment)) in deaths(statements, lane).enumerate() {
             let to = ["s1", "s2"][turn % 2];
-            killed += usize::from(tapped.kill_or_end(at, moment, &rotate(to)).await);
+            killed += usize::from(tapped.stop_or_end(at, moment, &rotate(to)).await);
             load.goes_on(1).await;
             let (wraps, _) = tapped.run(&rotate(to)).await;
             assert_eq!(
@@ -104,7 +104,7 @@ fn killed_rotation_of_the_provisioners_own_login_is_finished_when_run_again() {
         let rotate = ["rotate", "cluster", "shared"];
         let (_, statements) = tapped.run(&rotate).await;
         for (at, moment) in deaths(statements, lane) {
-            tapped.kill(at, moment, &rotate).await;
+            tapped.stop(at, moment, &rotate).await;
             // Whatever it left: the admin gets in.
             let name = format!("{moment:?} {at}");
             w.tenant(&name, Isolation::Schema).await;

@@ -20,10 +20,19 @@ pub(crate) fn deaths(statements: usize, lane: Moment) -> impl Iterator<Item = (u
     (1..=statements).map(move |at| (at, lane)).chain(last)
 }
 
-/// Both halves of a sweep, side by side, each in a world of its own.
+/// Both halves of a sweep that kills, side by side, each in a world of its own.
 pub(crate) fn in_lanes<F: Future<Output = ()>>(situation: impl Fn(Arc<World>, Moment) -> F + Sync) {
+    side_by_side(&[Moment::Unsent, Moment::UnderWay], situation);
+}
+
+/// The same, and its connection is cut everywhere: the command lives on to say what it makes of that.
+pub(crate) fn in_all_lanes<F: Future<Output = ()>>(situation: impl Fn(Arc<World>, Moment) -> F + Sync) {
+    side_by_side(&[Moment::Unsent, Moment::UnderWay, Moment::CutUnsent, Moment::CutUnanswered], situation);
+}
+
+fn side_by_side<F: Future<Output = ()>>(lanes: &[Moment], situation: impl Fn(Arc<World>, Moment) -> F + Sync) {
     std::thread::scope(|scope| {
-        for lane in [Moment::Unsent, Moment::UnderWay] {
+        for &lane in lanes {
             let situation = &situation;
             scope.spawn(move || world(|w| situation(w, lane)));
         }
@@ -64,23 +73,21 @@ impl Tapped {
         (serde_json::from_slice(&ended.stdout).unwrap(), self.tap.seen())
     }
 
-    /// Runs a command to whatever end it comes to when the connection of one statement is cut; its exit code.
-    pub(super) async fn cut(&self, at: usize, moment: Moment, args: &[&str]) -> Option<i32> {
-        self.tap.arm_cut(at, moment);
-        let ended = self.spawn(args).wait_with_output().await.unwrap();
-        assert!(self.tap.seen() >= at, "{args:?} ended before statement {at}");
-        self.tap.arm(None);
-        ended.status.code()
+    /// Runs a command and stops it at one statement, which it must reach.
+    pub(crate) async fn stop(&self, at: usize, moment: Moment, args: &[&str]) {
+        assert!(self.stop_or_end(at, moment, args).await, "{args:?} ended before statement {at}");
     }
 
-    /// Runs a command and kills it at one statement, which it must reach.
-    pub(crate) async fn kill(&self, at: usize, moment: Moment, args: &[&str]) {
-        assert!(self.kill_or_end(at, moment, args).await, "{args:?} ended before statement {at}");
-    }
-
-    /// The same for a command that asks again until servers have answered: whether it was killed. It may need fewer statements.
-    pub(super) async fn kill_or_end(&self, at: usize, moment: Moment, args: &[&str]) -> bool {
+    /// The same for a command that asks again until servers have answered: whether it was stopped. It may need fewer statements.
+    pub(crate) async fn stop_or_end(&self, at: usize, moment: Moment, args: &[&str]) -> bool {
         self.tap.arm(Some((at, moment)));
+        if moment.is_cut() {
+            // To whatever end it comes.
+            self.spawn(args).wait_with_output().await.unwrap();
+            let reached = self.tap.seen() >= at;
+            self.tap.arm(None);
+            return reached;
+        }
         let mut child = self.spawn(args);
         let killed = tokio::select! {
             () = self.tap.sprung() => true,

@@ -6,7 +6,7 @@ use strowger::control::tenants::Tenant;
 use strowger::schema;
 
 use super::rehearsal::{COLUMN, NEXT, all_at, fleet, folder, history, in_control, is_whole, psql};
-use crate::crash::tapped::{Tapped, deaths, in_lanes};
+use crate::crash::tapped::{Tapped, deaths, in_all_lanes, in_lanes};
 use crate::support::counting_proxy::Moment;
 use crate::support::{World, world};
 
@@ -51,7 +51,7 @@ async fn killed_everywhere(w: &World, lane: Moment, tenants: &[Tenant], sql: &st
     for (at, moment) in deaths(statements, lane) {
         take_back(w, tenants, undo).await;
         let runs: i64 = control.query_one("select count(*) from migration_runs", &[]).await.unwrap().get(0);
-        tapped.kill(at, moment, &run).await;
+        tapped.stop(at, moment, &run).await;
         if sql == COLUMN {
             nobody_is_in_between(w, tenants, &format!("{moment:?} {at}")).await;
         }
@@ -69,7 +69,7 @@ async fn killed_everywhere(w: &World, lane: Moment, tenants: &[Tenant], sql: &st
 /// Turns red when a tenant's migration and its history row are two transactions, or when a run that died is not taken up.
 #[test]
 fn killed_runs_are_made_whole() {
-    in_lanes(async |w, lane| {
+    in_all_lanes(async |w, lane| {
         let tenants = fleet(&w, 2).await;
         killed_everywhere(&w, lane, &tenants, COLUMN, "alter table memories drop column if exists mood").await;
         all_at(&w, &tenants, NEXT).await;

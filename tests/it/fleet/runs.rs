@@ -250,3 +250,24 @@ fn a_folder_that_contradicts_this_build_is_refused_by_name() {
         assert_eq!(w.ctl(&["migrate", "run"]).json()["run"], json!(null), "this build's own: nobody is behind");
     });
 }
+
+/// Postgres itself counts: the admin login may hold three sessions, one that is at work and those that are just closing.
+///
+/// Turns red without the places of `fleet::room`: eight workers open eight sessions, and tenants fail for want of one.
+#[test]
+fn a_run_leaves_the_servers_their_connections() {
+    world(async |w| {
+        for n in 0..9 {
+            w.tenant(&format!("Tenant {n}"), Schema).await;
+        }
+        let control = w.superuser("control", &w.prefix.name("control")).await;
+        // The servers may take all that the cluster grants: one place is left for a run.
+        control.execute("update clusters set connection_budget = 100000", &[]).await.unwrap();
+        let db = w.superuser("shared", "postgres").await;
+        let limit = format!("alter role {} connection limit 3", w.prefix.name("admin_a"));
+        db.batch_execute(&limit).await.unwrap();
+        let folder = folder(&w, &[COLUMN]);
+        let status = migrate(&w, "run", &folder, &["--parallel", "8", "--attempts", "1"]).json();
+        assert_eq!(status["state"], "done", "{status}");
+    });
+}

@@ -23,6 +23,17 @@ pub(crate) enum Moment {
     UnderWay,
     /// Postgres is done with it and the answer is lost.
     Unanswered,
+    /// It never reaches Postgres: the connection breaks, and its sender lives on.
+    CutUnsent,
+    /// Postgres is done with it, the answer is lost with the connection, and its sender lives on.
+    CutUnanswered,
+}
+
+impl Moment {
+    /// Whether the connection breaks under a sender that lives on, which is otherwise held until it is killed.
+    pub(crate) fn is_cut(self) -> bool {
+        matches!(self, Self::CutUnsent | Self::CutUnanswered)
+    }
 }
 
 #[derive(Default)]
@@ -30,8 +41,6 @@ struct State {
     seen: usize,
     round_trips: usize,
     trap: Option<(usize, Moment)>,
-    /// The connection is cut there and its sender lives on, instead of being held until it is killed.
-    cut: bool,
 }
 
 /// The shared count, and the trap.
@@ -76,11 +85,6 @@ impl Tap {
         *self.state.lock().unwrap() = State { trap, ..State::default() };
     }
 
-    /// Counts from nothing, and cuts the connection on which statement number `at` is sent.
-    pub(crate) fn arm_cut(&self, at: usize, moment: Moment) {
-        *self.state.lock().unwrap() = State { trap: Some((at, moment)), cut: true, ..State::default() };
-    }
-
     /// Statements seen since.
     pub(crate) fn seen(&self) -> usize {
         self.state.lock().unwrap().seen
@@ -106,10 +110,10 @@ impl Tap {
         let mut sending = std::pin::pin!(self.send(from_client, to_server));
         tokio::select! {
             caught = &mut sending => if let Ok(Some(Caught { mut client, server, moment })) = caught {
-                if moment == Moment::Unanswered {
+                if matches!(moment, Moment::Unanswered | Moment::CutUnanswered) {
                     wait_for_ready(&mut from_server).await;
                 }
-                if self.state.lock().unwrap().cut {
+                if moment.is_cut() {
                     return;
                 }
                 self.sprung.notify_one();
@@ -144,8 +148,8 @@ impl Tap {
             if ours && matches!(kind, b'Q' | b'E') && caught.is_none() {
                 caught = self.count();
             }
-            if caught == Some(Moment::Unsent) {
-                return Ok(Some(Caught { client, server, moment: Moment::Unsent }));
+            if let Some(moment) = caught.filter(|moment| matches!(moment, Moment::Unsent | Moment::CutUnsent)) {
+                return Ok(Some(Caught { client, server, moment }));
             }
             server.write_all(&message).await?;
             // An Execute is carried out for good with the Sync that follows it.

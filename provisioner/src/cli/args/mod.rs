@@ -1,5 +1,6 @@
 //! What can be typed: a file for what belongs together, `values.rs` for how words are read.
 
+mod backups;
 mod clusters;
 mod credentials;
 mod imports;
@@ -16,6 +17,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(super) use backups::{BackupCommand, Restore};
 pub(super) use clusters::{Cluster, ClusterKind, Copies};
 pub(super) use credentials::{Account, Key, KeyAlgorithm, Ring, Rotate, Secret, Token};
 pub(super) use imports::Import;
@@ -27,6 +29,7 @@ pub(super) use profiles::Profile;
 pub(super) use records::{Audit, Job, Work};
 pub(super) use tenants::{Configured, Isolation, Tenant};
 
+use crate::backups::BACKUPS_TO;
 use crate::credentials::{PUBLIC_URL, TWILIO_BASE_URL};
 use crate::settings::Given;
 
@@ -98,6 +101,9 @@ pub(super) enum Command {
     /// Businesses
     #[command(subcommand)]
     Tenant(Tenant),
+    /// One tenant's data, sealed in a folder: made, proven, read
+    #[command(subcommand)]
+    Backup(BackupCommand),
     /// The fleet's schema versions
     #[command(subcommand)]
     Migrate(Migrate),
@@ -218,8 +224,8 @@ pub(super) enum Platform {
     Set {
         /// suspended_sentence: what callers of a suspended tenant hear. public_url: where providers reach the servers, the same
         /// as their --public-url; `number buy` and `number configure` point webhooks there. twilio_base_url: where Twilio's REST API
-        /// is [default: https://api.twilio.com]
-        #[arg(value_parser = ["suspended_sentence", PUBLIC_URL, TWILIO_BASE_URL])]
+        /// is [default: https://api.twilio.com]. backups_to: the folder for backups, by its whole path
+        #[arg(value_parser = ["suspended_sentence", PUBLIC_URL, TWILIO_BASE_URL, BACKUPS_TO])]
         name: String,
         value: String,
     },

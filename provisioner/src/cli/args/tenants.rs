@@ -102,6 +102,13 @@ pub(in crate::cli) enum Tenant {
     },
     /// Print the signed receipt of an erasure: a line of JSON, and a line with its Ed25519 signature
     Receipt { id: TenantId },
+    /// Write everything of a tenant as CSV files with a README, for whoever leaves; audited
+    Export {
+        id: TenantId,
+        /// A folder that is not there yet
+        #[arg(long)]
+        out: PathBuf,
+    },
     /// Print the tenant login's libpq URL, for support; audited
     Connection { id: TenantId },
     /// Put a tenant's roles, password, settings and grants back

@@ -1,0 +1,25 @@
+//! One tenant's data out of Postgres and back, as text in sealed pieces.
+//!
+//! A backup is two files in a folder named by its id: `data`, the tables as Postgres's own COPY text, compressed and sealed piece by
+//! piece, and `manifest`, sealed too, which says what `data` must hold and is written last. docs/backups.md has every byte.
+//! Whoever has the server's key ring can read both without the control database.
+//!
+//! What a newcomer gets wrong: the tables come from the schema version, never from the catalog, which grows with the neighbours; and a
+//! backup that is not whole has another name, so that nobody can take it for one.
+
+mod chunks;
+mod dump;
+mod export;
+mod extract;
+mod format;
+mod load;
+mod store;
+mod tally;
+
+pub(crate) use chunks::Opened;
+pub(crate) use dump::dump;
+pub(crate) use export::export;
+pub(crate) use extract::extract;
+pub use format::{Manifest, Sequence, Table};
+pub(crate) use load::{Target, load};
+pub(crate) use store::Store;

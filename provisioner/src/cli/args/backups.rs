@@ -1,0 +1,100 @@
+//! `backup`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use strowger::id::{Region, TenantId};
+use uuid::Uuid;
+
+use super::Isolation;
+use super::values::seconds;
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum BackupCommand {
+    /// Write a sealed backup of each tenant: one snapshot each, whatever the neighbours are
+    Create {
+        #[arg(long, required_unless_present = "all", num_args = 1..)]
+        tenant: Vec<TenantId>,
+        /// Every tenant that has data
+        #[arg(long, conflicts_with = "tenant")]
+        all: bool,
+        /// A folder by its whole path, reachable by the worker too [default: `platform set backups_to`]
+        #[arg(long)]
+        to: Option<String>,
+    },
+    /// All backups, newest first
+    List {
+        #[arg(long)]
+        tenant: Option<TenantId>,
+    },
+    /// One backup, with rows and bytes of each table
+    Show { id: Uuid },
+    /// Restore a backup aside, compare everything, and leave nothing of that
+    Verify { id: Uuid },
+    /// Delete a backup from its store and from the list
+    Delete { id: Uuid },
+    /// Put a backup in the place of its tenant's data, or make a new tenant of it
+    Restore(Restore),
+    /// Put back what the last restore in place replaced; what is there now is kept in turn
+    Undo {
+        tenant: TenantId,
+        /// How long what is replaced is kept, as in 12h or 7d
+        #[arg(long, default_value = "7d", value_parser = seconds)]
+        keep: i64,
+    },
+    /// Delete all but the last backup of each of some days, weeks and months; the newest always stays
+    Prune {
+        #[arg(long)]
+        tenant: Option<TenantId>,
+        #[arg(long, default_value_t = 7)]
+        daily: usize,
+        #[arg(long, default_value_t = 4)]
+        weekly: usize,
+        #[arg(long, default_value_t = 12)]
+        monthly: usize,
+        /// Only say which
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Write a backup as SQL and COPY files that psql loads without Strowger
+    Extract {
+        /// Which one; or --from
+        #[arg(required_unless_present = "from")]
+        id: Option<Uuid>,
+        /// Its folder in the store. With --server-key-ring alone it is read without the control database
+        #[arg(long, conflicts_with = "id")]
+        from: Option<PathBuf>,
+        /// A folder that is not there yet
+        #[arg(long)]
+        out: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Restore {
+    pub(in crate::cli) id: Uuid,
+    /// The tenant is shut out only while two schemas change names
+    #[arg(long, required_unless_present = "as_new_tenant")]
+    pub(in crate::cli) in_place: bool,
+    /// How long what is replaced is kept, as in 12h or 7d
+    #[arg(long, default_value = "7d", value_parser = seconds)]
+    pub(in crate::cli) keep: i64,
+    /// Another tenant with the same data, and without its numbers
+    #[arg(long, conflicts_with = "in_place", requires_all = ["name", "isolation"])]
+    pub(in crate::cli) as_new_tenant: bool,
+    /// Your handle for the new tenant, unique
+    #[arg(long)]
+    pub(in crate::cli) name: Option<String>,
+    /// How the new tenant is kept apart; need not be how the old one was
+    #[arg(long, value_enum)]
+    pub(in crate::cli) isolation: Option<Isolation>,
+    /// An id of your own for the new tenant
+    #[arg(long)]
+    pub(in crate::cli) new_id: Option<TenantId>,
+    /// A cluster by name [default: the one with the most room]
+    #[arg(long)]
+    pub(in crate::cli) cluster: Option<String>,
+    /// How the new tenant's callers write local numbers
+    #[arg(long, default_value = "US")]
+    pub(in crate::cli) region: Region,
+}
