@@ -64,7 +64,7 @@ fn lying(w: &World) -> Vec<String> {
     names
 }
 
-/// Red when `tables` leaves a table of a migration out, or names one that a version does not have.
+/// Not seen red yet; meant to be when `tables` leaves a table of a migration out, or names one that a version does not have.
 #[test]
 fn the_known_tables_are_those_that_the_migrations_make() {
     world(async |w| {
@@ -140,7 +140,7 @@ fn psql_loads_what_was_extracted() {
     });
 }
 
-/// Red when erasure leaves a backup in its store, or the receipt does not name it.
+/// Not seen red yet; meant to be when erasure leaves a backup in its store, or the receipt does not name it.
 #[test]
 fn an_erasure_takes_the_backups_along() {
     world(async |w| {
