@@ -5,7 +5,7 @@ use strowger::control::clusters::Isolation;
 use tokio_postgres::error::SqlState;
 
 use super::catalog::Catalog;
-use super::tapped::{Tapped, in_all_lanes, some_deaths};
+use super::tapped::{Tapped, deaths, in_more_lanes, some_deaths};
 use crate::support::counting_proxy::Moment;
 use crate::support::{World, connect, world};
 use provisioner::{erase, tenants};
@@ -13,7 +13,7 @@ use provisioner::{erase, tenants};
 /// Turns red when the deletion does not queue the erasure, or the fence is left out after the state says deleted.
 #[test]
 fn killed_delete_is_finished_when_run_again() {
-    in_all_lanes(async |w, lane| {
+    in_more_lanes(async |w, lane| {
         let tapped = Tapped::new(&w).await;
         let id = w.tenant("One", Isolation::Schema).await.id;
         let text = id.to_string();
@@ -21,7 +21,7 @@ fn killed_delete_is_finished_when_run_again() {
         let control = w.superuser("control", &w.prefix.name("control")).await;
         let queued = "select count(*) from jobs where kind = 'erase' and state = 'queued' and approval is not null";
         let (_, statements) = tapped.run(&delete).await;
-        for (at, moment) in some_deaths(if lane.is_cut() { 3 } else { 1 }, statements, lane) {
+        for (at, moment) in deaths(statements, lane) {
             erase::undelete(&w.with, id, "").await.unwrap();
             let url = tenants::connection(&w.with, id).await.unwrap();
             let session = w.as_tenant(id).await;
@@ -35,9 +35,7 @@ fn killed_delete_is_finished_when_run_again() {
         }
         erase::undelete(&w.with, id, "").await.unwrap();
         let (_, again) = tapped.run(&delete).await;
-        println!(
-            "tenant delete: killed along {statements} statements ({lane:?}); an unkilled run sends {again}"
-        );
+        println!("tenant delete: killed along {statements} statements ({lane:?}); an unkilled run sends {again}");
         assert_eq!(again, statements);
     });
 }
@@ -59,7 +57,7 @@ async fn erase_killed_everywhere(w: &World, isolation: Isolation, lane: Moment) 
     let (_, statements) = tapped.run(&["tenant", "erase", &id, "--now", "--confirm", &id]).await;
     let control = w.superuser("control", &w.prefix.name("control")).await;
     // Both lanes together are everywhere in an erasure of a schema.
-    let every = if isolation == Isolation::Schema && !lane.is_cut() { 2 } else { 5 };
+    let every = if isolation == Isolation::Schema && !lane.is_cut() { 2 } else { 8 };
     for (at, moment) in some_deaths(every, statements, lane) {
         let id = make(&format!("{moment:?} {at}")).await;
         let erase = ["tenant", "erase", &id, "--now", "--confirm", &id];
@@ -90,11 +88,6 @@ fn erase_of_a_schema_killed_before_a_statement_is_finished_when_run_again() {
 #[test]
 fn erase_of_a_schema_killed_in_a_statement_is_finished_when_run_again() {
     world(async |w| erase_killed_everywhere(&w, Isolation::Schema, Moment::UnderWay).await);
-}
-
-#[test]
-fn erase_of_a_schema_cut_off_before_a_statement_is_finished_when_run_again() {
-    world(async |w| erase_killed_everywhere(&w, Isolation::Schema, Moment::CutUnsent).await);
 }
 
 #[test]

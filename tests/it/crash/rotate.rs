@@ -2,7 +2,7 @@
 
 use strowger::control::clusters::Isolation;
 
-use super::tapped::{Tapped, deaths, in_all_lanes, in_lanes};
+use super::tapped::{Tapped, deaths, in_lanes, in_more_lanes};
 use crate::rotation::{one_login_is_armed, token};
 use crate::support::counting_proxy::Moment;
 use crate::support::load::Load;
@@ -14,7 +14,7 @@ use crate::support::world;
 /// password for a login that is armed already, and when `Switch` does not note who retires.
 #[test]
 fn killed_rotation_of_a_password_is_finished_when_run_again() {
-    in_all_lanes(async |w, lane| {
+    in_more_lanes(async |w, lane| {
         let tapped = Tapped::new(&w).await;
         let tenant = w.tenant("One", Isolation::Schema).await;
         let id = tenant.id.to_string();

@@ -22,7 +22,7 @@ pub(crate) fn deaths(statements: usize, lane: Moment) -> impl Iterator<Item = (u
 
 /// Every so manyth of them, each lane its own, for commands that take long; with `STROWGER_TEST_SWEEPS=whole` all of them.
 pub(crate) fn some_deaths(every: usize, statements: usize, lane: Moment) -> impl Iterator<Item = (usize, Moment)> {
-    let every = if std::env::var("STROWGER_TEST_SWEEPS").is_ok_and(|sweeps| sweeps == "whole") { 1 } else { every };
+    let every = if is_whole() { 1 } else { every };
     let first = usize::from(matches!(lane, Moment::UnderWay | Moment::CutUnanswered)) * (every / 2);
     deaths(statements, lane).skip(first).step_by(every)
 }
@@ -32,9 +32,19 @@ pub(crate) fn in_lanes<F: Future<Output = ()>>(situation: impl Fn(Arc<World>, Mo
     side_by_side(&[Moment::Unsent, Moment::UnderWay], situation);
 }
 
-/// The same, and its connection is cut everywhere: the command lives on to say what it makes of that.
+/// The same, and with `STROWGER_TEST_SWEEPS=whole` its connection is cut too: the command lives on to say what it makes of that.
+pub(crate) fn in_more_lanes<F: Future<Output = ()>>(situation: impl Fn(Arc<World>, Moment) -> F + Sync) {
+    if is_whole() { in_all_lanes(situation) } else { in_lanes(situation) }
+}
+
+/// Killed and cut.
 pub(crate) fn in_all_lanes<F: Future<Output = ()>>(situation: impl Fn(Arc<World>, Moment) -> F + Sync) {
     side_by_side(&[Moment::Unsent, Moment::UnderWay, Moment::CutUnsent, Moment::CutUnanswered], situation);
+}
+
+/// Whether sweeps that take long are to leave nothing out. All of them then take hours on two cores.
+fn is_whole() -> bool {
+    std::env::var("STROWGER_TEST_SWEEPS").is_ok_and(|sweeps| sweeps == "whole")
 }
 
 fn side_by_side<F: Future<Output = ()>>(lanes: &[Moment], situation: impl Fn(Arc<World>, Moment) -> F + Sync) {

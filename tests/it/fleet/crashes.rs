@@ -6,7 +6,7 @@ use strowger::control::tenants::Tenant;
 use strowger::schema;
 
 use super::rehearsal::{COLUMN, NEXT, all_at, fleet, folder, history, in_control, is_whole, psql};
-use crate::crash::tapped::{Tapped, deaths, in_all_lanes, in_lanes};
+use crate::crash::tapped::{Tapped, deaths, in_lanes, in_more_lanes};
 use crate::support::counting_proxy::Moment;
 use crate::support::{World, world};
 
@@ -69,7 +69,7 @@ async fn killed_everywhere(w: &World, lane: Moment, tenants: &[Tenant], sql: &st
 /// Turns red when a tenant's migration and its history row are two transactions, or when a run that died is not taken up.
 #[test]
 fn killed_runs_are_made_whole() {
-    in_all_lanes(async |w, lane| {
+    in_more_lanes(async |w, lane| {
         let tenants = fleet(&w, 2).await;
         killed_everywhere(&w, lane, &tenants, COLUMN, "alter table memories drop column if exists mood").await;
         all_at(&w, &tenants, NEXT).await;
