@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use strowger::control::clusters::Isolation;
+use strowger::control::jobs::HOLDER_PREFIX;
 use strowger::control::tenants::State;
 use tokio::process::{Child, Command};
 use tokio_postgres::Client;
@@ -107,9 +108,10 @@ fn a_holder_that_hangs_is_followed_when_its_lease_ends() {
 
 /// A worker that has come up, and the name by which control knows it.
 async fn known_worker(w: &World, db: &Client) -> (Child, String) {
+    // Not the session that listens: it has another name.
     let sql = "select distinct application_name from pg_stat_activity
-               where datname = current_database() and starts_with(application_name, 'strowgerctl ')";
-    let names = async || db.query(sql, &[]).await.unwrap().iter().map(|row| row.get(0)).collect::<Vec<String>>();
+               where datname = current_database() and starts_with(application_name, $1)";
+    let names = async || db.query(sql, &[&HOLDER_PREFIX]).await.unwrap().iter().map(|row| row.get(0)).collect::<Vec<String>>();
     let before = names().await;
     let worker = worker(w);
     loop {

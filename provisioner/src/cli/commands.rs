@@ -234,7 +234,7 @@ fn in_short(job: &rows_of_jobs::Job) -> Value {
 
 async fn run_worker(with: Provisioner, control_url: &str) -> Result<()> {
     strowger::telemetry::init();
-    let listening = Control::lazy(control_url, "strowgerctl worker", 1)?;
+    let listening = Control::lazy(control_url, "worker listening", 1)?;
     listen()?.or(worker::run(Arc::new(with), listening)).await;
     Ok(())
 }

@@ -32,7 +32,7 @@ impl Running {
         if let Some(url) = serving.public_url {
             credentials::note_public_url(&with, url).await?;
         }
-        let listening = Control::lazy(&Settings::from_data(data)?.control_url, "strowgerctl worker", 1)?;
+        let listening = Control::lazy(&Settings::from_data(data)?.control_url, "worker listening", 1)?;
         let server = Server::start(data, serving).await?;
         let worker = tokio::spawn(worker::run(Arc::clone(&with), listening));
         Ok(Self { with, server, worker })
