@@ -18,6 +18,8 @@ use uuid::Uuid;
 use crate::app::answers::Answers;
 use crate::app::model::Model;
 use crate::app::promises::Promises;
+use crate::app::readiness::Readinesses;
+use crate::auth::jwt::Tokens;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::control::changes::LISTENER_PREFIX;
@@ -92,17 +94,17 @@ impl Server {
         );
         let working = tokio::spawn(Arc::new(worker).run(stopping));
         let word_vectors = config.word_vectors.map(Arc::new);
-        let app = http::app(http::State {
+        let app = http::app(Arc::new(http::Kept {
+            tokens: Tokens::new(Arc::clone(&directory), installation, &clock),
             directory,
             router: Arc::clone(&router),
             promises,
             model,
-            installation: Arc::new(installation),
-            public_url: Arc::new(public_url),
-            answers: Arc::new(Answers::new(word_vectors.clone())),
-            readinesses: Arc::default(),
+            public_url,
+            answers: Answers::new(word_vectors.clone()),
+            readinesses: Readinesses::default(),
             word_vectors,
-        });
+        }));
         Ok(Self { listener, app, router, control, background, working, stop_work })
     }
 

@@ -20,6 +20,8 @@ struct Entry<V> {
     /// `None`: there is no such thing.
     value: Option<Arc<V>>,
     loaded_at: Duration,
+    /// Where its key falls: hashing the key again would be a tenth of what a look-up costs.
+    shard: usize,
     shard_count: u64,
 }
 
@@ -73,25 +75,39 @@ impl<K: Hash + Eq + Clone + Send + Sync + 'static, V: Send + Sync + 'static> Cac
         F: FnOnce() -> Fut,
         Fut: Future<Output = Result<Option<V>, DirectoryError>>,
     {
-        let is_doubted = |entry: &Entry<V>| doubted.zip(entry.value.as_ref()).is_some_and(|(a, b)| Arc::ptr_eq(a, b));
-        let is_good = |entry: &Entry<V>| self.is_fresh(key, entry) && !is_doubted(entry);
         let cached = self.entries.get(key).await;
-        if let Some(entry) = cached.as_ref().filter(|entry| is_good(entry)) {
-            return Ok(entry.value.clone());
+        match cached {
+            Some(entry) if self.is_good(&entry, doubted) => Ok(entry.value),
+            // Apart and boxed, so that a look-up that finds something does not carry along what loading needs.
+            cached => Box::pin(self.load(doubted, key, cached, load)).await,
         }
+    }
+
+    async fn load<F, Fut>(
+        &self,
+        doubted: Option<&Arc<V>>,
+        key: &K,
+        cached: Option<Entry<V>>,
+        load: F,
+    ) -> Result<Option<Arc<V>>, DirectoryError>
+    where
+        F: FnOnce() -> Fut,
+        Fut: Future<Output = Result<Option<V>, DirectoryError>>,
+    {
         let asked_at = match self.outage.may_ask() {
             Ok(asked_at) => asked_at,
-            Err(away) => return self.stale(key, cached.as_ref()).ok_or(away).map(Some),
+            Err(away) => return self.stale(cached.as_ref()).ok_or(away).map(Some),
         };
         let was_away = self.outage.standing().is_some();
         let compute = self.entries.entry_by_ref(key).and_try_compute_with(|found| async {
             let found = found.map(moka::Entry::into_value);
-            if found.as_ref().is_some_and(is_good) {
+            if found.as_ref().is_some_and(|entry| self.is_good(entry, doubted)) {
                 return Ok(Op::Nop);
             }
             // Whoever was asking before us has found that control is away: we do not wait for that once more.
             let known = if was_away { None } else { self.outage.standing() };
-            let shard_count = self.shard(key).load(Ordering::Acquire);
+            let shard = self.shard_of(key);
+            let shard_count = self.shards[shard].load(Ordering::Acquire);
             let answer = match known {
                 Some(away) => Err(away),
                 None => load().await,
@@ -99,9 +115,10 @@ impl<K: Hash + Eq + Clone + Send + Sync + 'static, V: Send + Sync + 'static> Cac
             self.outage.note(asked_at, &answer);
             match answer {
                 Ok(value) => {
-                    Ok(Op::Put(Entry { value: value.map(Arc::new), loaded_at: self.clock.elapsed(), shard_count }))
+                    let loaded_at = self.clock.elapsed();
+                    Ok(Op::Put(Entry { value: value.map(Arc::new), loaded_at, shard, shard_count }))
                 }
-                Err(error) => self.stale(key, found.as_ref()).map(|_| Op::Nop).ok_or(error),
+                Err(error) => self.stale(found.as_ref()).map(|_| Op::Nop).ok_or(error),
             }
         });
         Ok(compute.await?.into_entry().and_then(|entry| entry.into_value().value))
@@ -115,14 +132,15 @@ impl<K: Hash + Eq + Clone + Send + Sync + 'static, V: Send + Sync + 'static> Cac
     /// Takes what came along with the answer to another question, if there is nothing, and if nothing at all was invalidated
     /// since `before`: which shard the key falls into was not known when the question was asked.
     pub(super) async fn offer(&self, key: K, value: V, before: u64) {
-        let shard_count = self.shard(&key).load(Ordering::Acquire);
+        let shard = self.shard_of(&key);
+        let shard_count = self.shards[shard].load(Ordering::Acquire);
         // An invalidation counts here first: one that was too late for this comparison has not reached the shard either.
         if self.invalidations() != before {
             return;
         }
-        let entry = Entry { value: Some(Arc::new(value)), loaded_at: self.clock.elapsed(), shard_count };
+        let entry = Entry { value: Some(Arc::new(value)), loaded_at: self.clock.elapsed(), shard, shard_count };
         let keep = |found: Option<moka::Entry<K, Entry<V>>>| {
-            let has = found.is_some_and(|found| self.is_fresh(found.key(), found.value()));
+            let has = found.is_some_and(|found| self.is_fresh(found.value()));
             std::future::ready(if has { Op::Nop } else { Op::Put(entry) })
         };
         self.entries.entry(key).and_compute_with(keep).await;
@@ -131,17 +149,18 @@ impl<K: Hash + Eq + Clone + Send + Sync + 'static, V: Send + Sync + 'static> Cac
     /// Makes the entry invisible, and any load of it that is under way.
     pub(super) fn invalidate(&self, key: &K) {
         self.invalidations.fetch_add(1, Ordering::AcqRel);
-        self.shard(key).fetch_add(1, Ordering::AcqRel);
+        self.shards[self.shard_of(key)].fetch_add(1, Ordering::AcqRel);
     }
 
     /// The same, if there is a visible value of which `stale` is true; used by many callers at once for one cause.
     pub(super) async fn invalidate_if(&self, key: &K, stale: impl FnOnce(&V) -> bool) {
-        let shard_count = self.shard(key).load(Ordering::Acquire);
+        let shard = &self.shards[self.shard_of(key)];
+        let shard_count = shard.load(Ordering::Acquire);
         let cached = self.entries.get(key).await.filter(|entry| entry.shard_count == shard_count).and_then(|e| e.value);
         if cached.as_deref().is_some_and(stale) {
             self.invalidations.fetch_add(1, Ordering::AcqRel);
             // Only the first of those who saw this count gets through; the others wait for its load.
-            let _ = self.shard(key).compare_exchange(shard_count, shard_count + 1, Ordering::AcqRel, Ordering::Relaxed);
+            let _ = shard.compare_exchange(shard_count, shard_count + 1, Ordering::AcqRel, Ordering::Relaxed);
         }
     }
 
@@ -155,27 +174,31 @@ impl<K: Hash + Eq + Clone + Send + Sync + 'static, V: Send + Sync + 'static> Cac
 
     /// Values that are cached and visible now.
     pub(super) fn values(&self) -> Vec<Arc<V>> {
-        let visible = |(key, entry): (Arc<K>, Entry<V>)| if self.is_current(&key, &entry) { entry.value } else { None };
+        let visible = |(_, entry): (Arc<K>, Entry<V>)| if self.is_current(&entry) { entry.value } else { None };
         self.entries.iter().filter_map(visible).collect()
     }
 
-    fn shard(&self, key: &K) -> &AtomicU64 {
-        let at = self.hasher.hash_one(key) % SHARDS as u64;
-        &self.shards[usize::try_from(at).unwrap_or(0)]
+    fn shard_of(&self, key: &K) -> usize {
+        usize::try_from(self.hasher.hash_one(key) % SHARDS as u64).unwrap_or(0)
     }
 
-    fn is_current(&self, key: &K, entry: &Entry<V>) -> bool {
-        entry.shard_count == self.shard(key).load(Ordering::Acquire)
+    fn is_current(&self, entry: &Entry<V>) -> bool {
+        entry.shard_count == self.shards[entry.shard].load(Ordering::Acquire)
     }
 
-    fn is_fresh(&self, key: &K, entry: &Entry<V>) -> bool {
+    fn is_fresh(&self, entry: &Entry<V>) -> bool {
         let limit = if entry.value.is_some() { self.keep.fresh } else { self.keep.absent };
-        self.is_current(key, entry) && self.age(entry) < limit
+        self.is_current(entry) && self.age(entry) < limit
+    }
+
+    fn is_good(&self, entry: &Entry<V>, doubted: Option<&Arc<V>>) -> bool {
+        let is_doubted = doubted.zip(entry.value.as_ref()).is_some_and(|(a, b)| Arc::ptr_eq(a, b));
+        self.is_fresh(entry) && !is_doubted
     }
 
     /// What may be served while control is away.
-    fn stale(&self, key: &K, entry: Option<&Entry<V>>) -> Option<Arc<V>> {
-        let entry = entry.filter(|entry| self.is_current(key, entry) && self.age(entry) < self.keep.window)?;
+    fn stale(&self, entry: Option<&Entry<V>>) -> Option<Arc<V>> {
+        let entry = entry.filter(|entry| self.is_current(entry) && self.age(entry) < self.keep.window)?;
         entry.value.clone()
     }
 

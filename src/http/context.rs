@@ -2,12 +2,14 @@
 
 use axum::Json;
 use axum::response::{IntoResponse as _, Response};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::error::Problem;
 use super::extract::{Authorized, FromJson, FromQuery, ReadCalls};
+use crate::id::TenantId;
 use crate::phone::CallerKey;
-use crate::tenant::{Read, TenantDb, context};
+use crate::tenant::context::{self, Enriched};
+use crate::tenant::{Read, TenantDb};
 
 #[derive(Deserialize)]
 pub(super) struct Who {
@@ -26,7 +28,13 @@ pub(super) async fn by_body(call: Authorized<ReadCalls, FromJson<Who>>) -> Resul
 
 async fn enriched(db: &TenantDb<Read>, who: &Who) -> Result<Response, Problem> {
     let caller = CallerKey::parse(&who.user_id, db.region()).map_err(|e| Problem::invalid(format!("user_id: {e}.")))?;
-    let mut context = context::enriched(db.conn(), &caller).await?;
-    context["customer_id"] = db.tenant().get().into();
-    Ok(Json(context).into_response())
+    let context = context::enriched(db.conn(), &caller).await?;
+    Ok(Json(Answer { context, customer_id: db.tenant() }).into_response())
+}
+
+#[derive(Serialize)]
+struct Answer {
+    #[serde(flatten)]
+    context: Enriched,
+    customer_id: TenantId,
 }

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::error::Problem;
 use super::{State, body};
-use crate::auth::{AuthError, Principal, Scope, jwt};
+use crate::auth::{AuthError, Principal, Scope};
 use crate::directory::Directory;
 use crate::id::TenantId;
 use crate::profile::Template;
@@ -229,7 +229,7 @@ impl<R: Right, In: Input> FromRequest<State> for Authorized<R, In> {
 
     async fn from_request(request: Request, state: &State) -> Result<Self, Problem> {
         let bearer = bearer(request.headers()).ok_or(AuthError::Missing)?;
-        let token = jwt::verify_for_tenant(&state.directory, &state.installation, bearer).await?;
+        let token = state.tokens.verify_for_tenant(bearer).await?;
         if !token.scopes.contains(R::SCOPE) {
             let detail = format!("The token lacks the scope {}.", R::SCOPE);
             return Err(Problem::new(StatusCode::FORBIDDEN, "missing_scope", detail));

@@ -3,8 +3,8 @@
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 use uuid::Uuid;
 
 use super::State;
@@ -60,9 +60,9 @@ async fn answer_list<I: Intent>(
         limit: limit(query.limit)?,
     };
     let (found, next) = memories::list(db.conn(), &page).await?;
-    let found: Vec<Value> = found.iter().map(|m| shown(db.tenant(), m)).collect();
-    let next = next.map(|cursor| cursor.to_string());
-    Ok(Json(json!({ "customer_id": db.tenant(), "memories": found, "next_cursor": next })).into_response())
+    let memories = found.into_iter().map(|memory| Shown::new(db.tenant(), memory)).collect();
+    let next_cursor = next.map(|cursor| cursor.to_string());
+    Ok(Json(Listed { customer_id: db.tenant(), memories, next_cursor }).into_response())
 }
 
 /// A memory, in the words of old clients and of new ones.
@@ -79,7 +79,7 @@ pub(super) struct NewBody {
 /// Stores a memory; one with a key replaces its predecessor.
 pub(super) async fn create(call: Authorized<WriteMemories, FromJson<NewBody>>) -> Result<Response, Problem> {
     let memory = store(&call.db, call.state.word_vectors.as_deref(), &call.input.0).await?;
-    Ok((StatusCode::CREATED, Json(shown(call.db.tenant(), &memory))).into_response())
+    Ok((StatusCode::CREATED, Json(Shown::new(call.db.tenant(), memory))).into_response())
 }
 
 /// `POST /memory/store`.
@@ -107,7 +107,7 @@ async fn store(db: &TenantDb<Write>, table: Option<&Table>, body: &NewBody) -> R
 /// One memory.
 pub(super) async fn read(call: Authorized<ReadMemories, FromPath<Uuid>>) -> Result<Response, Problem> {
     let memory = memories::get(call.db.conn(), call.input.0).await?.ok_or_else(Problem::not_found)?;
-    Ok(Json(shown(call.db.tenant(), &memory)).into_response())
+    Ok(Json(Shown::new(call.db.tenant(), memory)).into_response())
 }
 
 /// Forgets one memory.
@@ -135,15 +135,9 @@ pub(super) async fn search(call: Authorized<ReadMemories, FromJson<SearchBody>>)
     let tenant = db.tenant();
     drop(db);
     let ranked = searching(&state, &who).run(asked).await?;
-    let found: Vec<Value> = ranked
-        .iter()
-        .map(|ranked| {
-            let mut value = shown(tenant, &ranked.memory);
-            value["score"] = ranked.score.into();
-            value
-        })
-        .collect();
-    Ok(Json(json!({ "customer_id": tenant, "memories": found })).into_response())
+    let memories =
+        ranked.into_iter().map(|found| Scored { memory: Shown::new(tenant, found.memory), score: found.score });
+    Ok(Json(Found { customer_id: tenant, memories: memories.collect() }).into_response())
 }
 
 #[derive(Deserialize)]
@@ -170,7 +164,7 @@ pub(super) async fn legacy_retrieve(
         }
         None => memories::list(db.conn(), &Page { caller: Some(&caller), kind: None, after: None, limit }).await?.0,
     };
-    let found: Vec<Value> = found.iter().map(|memory| shown(tenant, memory)).collect();
+    let found: Vec<Shown> = found.into_iter().map(|memory| Shown::new(tenant, memory)).collect();
     Ok(Json(json!({ "success": true, "memories": found, "error": null })).into_response())
 }
 
@@ -180,8 +174,37 @@ fn searching<'a>(state: &'a State, who: &'a Principal) -> Search<'a> {
 }
 
 /// A memory with the tenant's id, which is not stored beside it.
-fn shown(tenant: TenantId, memory: &Memory) -> Value {
-    let mut value = json!(memory);
-    value["customer_id"] = json!(tenant);
-    value
+#[derive(Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    memory: Memory,
+    customer_id: TenantId,
+}
+
+impl Shown {
+    fn new(customer_id: TenantId, memory: Memory) -> Self {
+        Self { memory, customer_id }
+    }
+}
+
+// Answers of many memories are written as they are read: as JSON values they cost more than the query.
+
+#[derive(Serialize)]
+struct Listed {
+    customer_id: TenantId,
+    memories: Vec<Shown>,
+    next_cursor: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Scored {
+    #[serde(flatten)]
+    memory: Shown,
+    score: f64,
+}
+
+#[derive(Serialize)]
+struct Found {
+    customer_id: TenantId,
+    memories: Vec<Scored>,
 }

@@ -23,8 +23,8 @@ use crate::app::answers::Answers;
 use crate::app::model::Model;
 use crate::app::promises::Promises;
 use crate::app::readiness::Readinesses;
+use crate::auth::jwt::Tokens;
 use crate::auth::webhook::PublicUrl;
-use crate::control::installation::Installation;
 use crate::directory::Directory;
 use crate::meaning::Table;
 use crate::tenant::Router;
@@ -32,8 +32,10 @@ use crate::tenant::Router;
 pub use map::{Access, RouteRow, app, routes};
 
 /// What every handler may use.
-#[derive(Clone)]
-pub struct State {
+pub type State = Arc<Kept>;
+
+/// What the process keeps for all requests.
+pub struct Kept {
     /// Cached reads of control.
     pub directory: Arc<Directory>,
     /// Opens tenants.
@@ -42,14 +44,14 @@ pub struct State {
     pub promises: Arc<Promises>,
     /// The AI model, for whom it is allowed.
     pub model: Arc<Model>,
-    /// What holds for the whole installation.
-    pub installation: Arc<Installation>,
+    /// Checks services' tokens.
+    pub tokens: Tokens,
     /// Where providers call us.
-    pub public_url: Arc<PublicUrl>,
+    pub public_url: PublicUrl,
     /// What tenants answer, prepared.
-    pub answers: Arc<Answers>,
+    pub answers: Answers,
     /// What tenants lack, for half a minute.
-    pub readinesses: Arc<Readinesses>,
+    pub readinesses: Readinesses,
     /// Vectors for texts of tenants without a model of their own; `None`: not configured.
     pub word_vectors: Option<Arc<Table>>,
 }

@@ -173,10 +173,14 @@ impl managed::Manager for Manager {
     type Error = OpenError;
 
     async fn create(&self) -> Result<Connection, OpenError> {
-        let permit = self.permit().await?;
-        let client = self.inner.create().await?;
-        self.prove(&client).await?;
-        Ok(Connection { client, suspect: AtomicBool::new(false), _permit: permit })
+        // Boxed, so that taking an idle connection does not carry along what opening one needs.
+        Box::pin(async {
+            let permit = self.permit().await?;
+            let client = self.inner.create().await?;
+            self.prove(&client).await?;
+            Ok(Connection { client, suspect: AtomicBool::new(false), _permit: permit })
+        })
+        .await
     }
 
     async fn recycle(&self, connection: &mut Connection, _: &Metrics) -> RecycleResult<OpenError> {

@@ -82,7 +82,9 @@ impl Router {
     pub async fn open<I: Intent>(&self, who: &Principal) -> Result<TenantDb<I>, Refused> {
         let route = self.admit::<I>(who.tenant()).await?;
         match self.checkout(&route).await {
-            Err(Refused::Open { error, .. }) if error.is_signal() => self.open_again(&route, error).await,
+            Err(Refused::Open { error, .. }) if error.is_signal() => {
+                Box::pin(self.open_again::<I>(&route, error)).await
+            }
             other => other,
         }
     }

@@ -1,9 +1,14 @@
 //! Service tokens as the real `strowgerctl` makes them, on a server that is running all the while.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use provisioner::credentials;
 use serde_json::{Value, json};
-use strowger::auth::{AuthError, Scope, jwt};
+use strowger::auth::jwt::{self, Tokens};
+use strowger::auth::{AuthError, Scope};
 use strowger::clock::Clock;
 use strowger::control::Control;
 use strowger::control::clusters::Isolation;
@@ -12,7 +17,7 @@ use strowger::directory::{Directory, Staleness};
 use strowger::id::TenantId;
 
 use crate::support::forge::{self, Forge, Signer, but};
-use crate::support::{Ran, Server, World, world};
+use crate::support::{Ran, Server, World, until, world};
 
 async fn status(server: &Server, token: &str) -> u16 {
     server.get("/v1/memories").bearer_auth(token).send().await.unwrap().status().as_u16()
@@ -247,11 +252,49 @@ fn a_legacy_token_holds_on_tenants_routes_only() {
         let f = Forge::new(&w).await;
         add_legacy(&w, OLD_SECRET, &["crm", "--legacy", "--all-tenants"]).json();
         let control = Control::lazy(&w.urls.server, "test", 1).unwrap();
-        let directory = Directory::new(control, w.server_ring.clone(), &Clock::system(), Staleness::default());
+        let clock = Clock::system();
+        let directory = Arc::new(Directory::new(control, w.server_ring.clone(), &clock, Staleness::default()));
         let (of, token) = (w.with.installation(), old(&f, OLD_SECRET, &old_claims(tenant, "read:memories")));
-        assert_eq!(jwt::verify_for_tenant(&directory, of, &token).await.unwrap().principal.tenant(), tenant);
+        let tokens = Tokens::new(Arc::clone(&directory), of.clone(), &clock);
+        assert_eq!(tokens.verify_for_tenant(&token).await.unwrap().principal.tenant(), tenant);
         assert!(matches!(jwt::verify(&directory, of, &token).await, Err(AuthError::Invalid(_))));
         assert!(jwt::verify(&directory, of, &f.good(tenant, &[])).await.is_ok(), "the control");
+        directory.control().close().await;
+    });
+}
+
+/// A token that has held is remembered, and believed no longer than its key and its own time allow.
+///
+/// Turns red when `still_holds` compares the key ids instead of the keys, or does not look at `exp`.
+#[test]
+fn a_remembered_token_ends_with_its_key_and_its_time() {
+    world(async |w| {
+        let tenant = w.tenant("One", Isolation::Schema).await.id;
+        let control = Control::lazy(&w.urls.server, "test", 1).unwrap();
+        let (clock, ring) = (Clock::system(), w.server_ring.clone());
+        let directory = Arc::new(Directory::new(control, ring, &clock, Staleness::default()));
+        let tokens = Tokens::new(Arc::clone(&directory), w.with.installation().clone(), &clock);
+        let token = w.token(tenant, &[Scope::ReadMemories]).await;
+        for _ in 0..2 {
+            let found = tokens.verify_for_tenant(&token).await.unwrap();
+            assert!(found.principal.tenant() == tenant && found.scopes.contains(Scope::ReadMemories));
+        }
+        // Of every other token nothing is remembered, however much it resembles this one.
+        let cut = &token[..token.len() - 1];
+        assert!(matches!(tokens.verify_for_tenant(cut).await, Err(AuthError::Invalid(_))));
+
+        // It ran out less than half a minute ago, which is still allowed for, and then no longer.
+        let ending = credentials::mint(&w.with, tenant, &[Scope::ReadMemories], -26).await.unwrap();
+        assert!(tokens.verify_for_tenant(&ending).await.is_ok());
+        until("it has run out", async || tokens.verify_for_tenant(&ending).await.is_err()).await;
+
+        // The same key id with another key, as a server finds it that was not told.
+        let db = w.superuser("control", &w.prefix.name("control")).await;
+        let swap = "update signing_keys set public_key = sha256(public_key) where algorithm = 'EdDSA'";
+        assert!(db.execute(swap, &[]).await.unwrap() > 0);
+        assert!(tokens.verify_for_tenant(&token).await.is_ok(), "the directory still has the key");
+        clock.turn_forward(Duration::from_secs(61));
+        assert!(matches!(tokens.verify_for_tenant(&token).await, Err(AuthError::Invalid(_))));
         directory.control().close().await;
     });
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Call, CallError};
 use crate::app::model::{Model, NoModel, Prompt, Purpose, Role, Said};
@@ -37,7 +37,7 @@ pub(super) async fn ask<I: Intent>(
         return Ok(None);
     }
     let known = match &call.caller {
-        Some(caller) => context::enriched(db.conn(), caller).await?,
+        Some(caller) => json!(context::enriched(db.conn(), caller).await?),
         None => Value::Null,
     };
     let before = turns::exchanges(db.conn(), call.sid, REMEMBERED).await?;

@@ -1,10 +1,8 @@
-//! What a fleet migration costs: `cargo bench --bench fleet -- --tenants 2000 --present 10000`.
+//! What a fleet migration costs: `ops/bench/run p6 --tenants 2000 --present 10000 [--django]`.
 //!
 //! P6 of the performance notes, on private clusters of its own (fsync on, TCP on the loopback). Contenders take turns,
 //! each in rounds over the same tenants: `strowgerctl migrate run` with two workers, and two psql sessions fed with the same
-//! SQL. Ratios are of medians.
-#![expect(clippy::unwrap_used, reason = "a bench that fails panics")]
-#![expect(clippy::disallowed_methods, reason = "a bench reads the clock")]
+//! SQL. Ratios are of medians. With `--django`, django-tenants afterwards, on the same cluster with the same migrations.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -15,59 +13,49 @@ use std::time::{Duration, Instant};
 use provisioner::Provisioner;
 use provisioner::embedded::{Durability, Embedded};
 use provisioner::fleet::{self, Options};
-use provisioner::tenants::{self, NewTenant};
+use provisioner::tenants;
 use strowger::control::Actor;
-use strowger::control::clusters::Isolation;
 use strowger::control::tenants::Tenant;
 use strowger::schema;
 
+use crate::support::{Folder, argument, connect, django_each, is_given, schema_tenant, url};
+
 const ROUNDS: i32 = 3;
 
-fn main() {
+pub(crate) async fn run() {
     let (many, present) = (argument("--tenants", 200), argument("--present", 0));
-    let data = std::env::temp_dir().join(format!("strowger-fleet-bench-{}", std::process::id()));
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    runtime.block_on(async {
-        let embedded = Embedded::start(&data, Durability::Full, &|_| ()).await.unwrap();
-        let with = Arc::new(embedded.provisioner(Actor::operator("bench"), &|_| ()).await.unwrap());
-        let mut all = Vec::new();
-        let start = Instant::now();
-        for n in 0..many.max(present) {
-            let name = format!("Tenant {n}");
-            let region = "US".parse().unwrap();
-            let new = NewTenant {
-                name: &name,
-                id: None,
-                isolation: Isolation::Schema,
-                cluster: None,
-                cluster_region: None,
-                region,
-            };
-            all.push(tenants::create(&with, &new).await.unwrap());
-        }
-        println!("{} tenants made in {:?}", all.len(), start.elapsed());
-        let others = all.split_off(many);
-        let bench = Bench { with, fleet: all, superuser: superuser(&embedded), data: data.clone() };
-        bench.reconcile(bench.fleet.len() + others.len()).await;
-        bench.leave_out(&others).await;
-        bench.no_op().await;
-        bench.one_column().await;
-        drop(bench);
-        embedded.stop().unwrap();
-    });
-    std::fs::remove_dir_all(&data).unwrap();
+    let folder = Folder::new();
+    let embedded = Embedded::start(&folder.0, Durability::Full, &|_| ()).await.unwrap();
+    let with = Arc::new(embedded.provisioner(Actor::operator("bench"), &|_| ()).await.unwrap());
+    let mut all = Vec::new();
+    let start = Instant::now();
+    for n in 0..many.max(present) {
+        all.push(tenants::create(&with, &schema_tenant(&format!("Tenant {n}"))).await.unwrap());
+    }
+    println!("{} tenants made in {:?}", all.len(), start.elapsed());
+    let others = all.split_off(many);
+    let bench = Bench { with, fleet: all, superuser: url(&embedded, "shared", "sw_shared"), data: folder.0.clone() };
+    bench.reconcile(bench.fleet.len() + others.len()).await;
+    bench.leave_out(&others).await;
+    bench.no_op().await;
+    let column = bench.one_column().await;
+    drop(bench);
+    if is_given("--django") {
+        by_django(&embedded, many, column);
+    }
+    embedded.stop().unwrap();
 }
 
-fn argument(name: &str, default: usize) -> usize {
-    let mut words = std::env::args().skip_while(|word| word != name);
-    words.nth(1).map_or(default, |value| value.parse().unwrap())
-}
-
-/// The shared cluster's superuser in the shared database, as a libpq URL.
-fn superuser(embedded: &Embedded) -> String {
-    let at = embedded.superuser("shared").unwrap();
-    let password = at.password.expose_str().unwrap();
-    format!("postgres://{}:{password}@{}:{}/sw_shared", at.user, at.address.host, at.address.port)
+/// The same tables and the same column, by its own command with both of its executors.
+fn by_django(embedded: &Embedded, many: usize, ours: Duration) {
+    let many = many.to_string();
+    django_each(embedded, &["make", &many]);
+    for (what, each) in django_each(embedded, &["migrate", &many]) {
+        let ratio = each.as_secs_f64() / ours.as_secs_f64();
+        let compared =
+            if what.contains("column") { format!("   strowger: {ratio:.0} x as fast") } else { String::new() };
+        println!("{what}: {:.1} ms each{compared}", each.as_secs_f64() * 1e3);
+    }
 }
 
 struct Bench {
@@ -110,7 +98,8 @@ impl Bench {
         report("no-op run", &mut times, self.fleet.len());
     }
 
-    async fn one_column(&self) {
+    /// What each tenant took us.
+    async fn one_column(&self) -> Duration {
         let folder = self.data.join("migrations");
         std::fs::create_dir(&folder).unwrap();
         let embedded = Path::new(env!("CARGO_MANIFEST_DIR")).join("tenant-migrations");
@@ -144,6 +133,7 @@ impl Bench {
         let ours = report("one column, two workers", &mut ours, self.fleet.len());
         let theirs = report("two psql sessions, the same SQL", &mut theirs, self.fleet.len());
         println!("    ratio {:.2} (target 2.5)", ours.as_secs_f64() / theirs.as_secs_f64());
+        ours / u32::try_from(self.fleet.len()).unwrap()
     }
 
     /// psql reads its script from a file, as an operator's loop would.
@@ -185,10 +175,4 @@ fn report(what: &str, times: &mut [Duration], tenants: usize) -> Duration {
         times[times.len() - 1]
     );
     middle
-}
-
-async fn connect(url: &str) -> tokio_postgres::Client {
-    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
-    tokio::spawn(connection);
-    client
 }

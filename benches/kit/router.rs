@@ -1,29 +1,25 @@
-//! What the router costs: `cargo bench`. Contenders take turns in one run; medians of rounds, and ratios.
+//! What the router costs: `ops/bench/run p1`. Contenders take turns in one run; medians of rounds, and ratios.
 //!
 //! P1 and P4 of the performance notes, on a private Postgres of its own (fsync on, TCP on the loopback, no TLS); the warm query over a
 //! Unix socket too.
-#![expect(clippy::unwrap_used, reason = "a bench that fails panics")]
-#![expect(clippy::disallowed_methods, reason = "a bench reads the clock")]
 
-use std::fs::OpenOptions;
-use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use provisioner::embedded::{Durability, Embedded};
-use provisioner::tenants::{self, NewTenant};
-use provisioner::{Provisioner, credentials, numbers};
+use provisioner::embedded::Embedded;
+use provisioner::{Provisioner, credentials, numbers, tenants};
 use strowger::auth::Principal;
 use strowger::auth::webhook::{TwilioForm, Unverified, Verified, sign_twilio};
 use strowger::clock::Clock;
-use strowger::control::clusters::Isolation;
 use strowger::control::{Actor, Control};
 use strowger::directory::{Directory, Staleness};
 use strowger::phone::{CallerKey, Number};
 use strowger::tenant::memories::{self, NewMemory};
 use strowger::tenant::{Limits, Read, Router, TenantDb, Write};
 use strowger::vault::{MasterRing, Secret};
+
+use crate::support::{Folder, connect, median, report, schema_tenant};
 
 const ACCOUNT: &str = "AC00000000000000000000000000000001";
 const HOT: usize = 20;
@@ -32,34 +28,19 @@ const ROUNDS: usize = 21;
 /// The warm query's rounds are short and many, so that both contenders meet the same noise.
 const SHORT_ROUNDS: usize = 401;
 
-fn main() {
-    let data = std::env::temp_dir().join(format!("strowger-bench-{}", std::process::id()));
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    runtime.block_on(async {
-        let embedded = with_socket(&data).await;
-        let with = embedded.provisioner(Actor::operator("bench"), &|_| ()).await.unwrap();
-        let bench = Bench::prepare(with, &data).await;
-        bench.lookup_and_checkout().await;
-        bench.warm_query().await;
-        bench.cold_tenant().await;
-        println!("over a Unix socket:");
-        let bench = bench.over_socket(&embedded, &data).await;
-        bench.warm_query().await;
-        drop(bench);
-        embedded.stop().unwrap();
-    });
-    std::fs::remove_dir_all(&data).unwrap();
-}
-
-/// Where the shared cluster's socket is, in the data folder.
-const SOCKET: &str = "postgres/shared";
-
-/// The embedded clusters, which listen on TCP only; the shared one on a socket in its own folder too.
-async fn with_socket(data: &Path) -> Embedded {
-    Embedded::start(data, Durability::Full, &|_| ()).await.unwrap().stop().unwrap();
-    let mut conf = OpenOptions::new().append(true).open(data.join(SOCKET).join("postgresql.conf")).unwrap();
-    writeln!(conf, "unix_socket_directories = '{}'", data.join(SOCKET).display()).unwrap();
-    Embedded::start(data, Durability::Full, &|_| ()).await.unwrap()
+pub(crate) async fn run() {
+    let folder = Folder::new();
+    let embedded = folder.start().await;
+    let with = embedded.provisioner(Actor::operator("bench"), &|_| ()).await.unwrap();
+    let bench = Bench::prepare(with, &folder.0).await;
+    bench.lookup_and_checkout().await;
+    bench.warm_query().await;
+    bench.cold_tenant().await;
+    println!("over a Unix socket:");
+    let bench = bench.over_socket(&embedded, &folder).await;
+    bench.warm_query().await;
+    drop(bench);
+    embedded.stop().unwrap();
 }
 
 struct Bench {
@@ -77,15 +58,7 @@ impl Bench {
         credentials::add_account(&with, &ACCOUNT.parse().unwrap(), None, &token).await.unwrap();
         let (mut all, mut dialled, mut calls) = (Vec::new(), Vec::new(), Vec::new());
         for i in 0..HOT + COLD {
-            let new = NewTenant {
-                name: &format!("Tenant {i}"),
-                id: None,
-                isolation: Isolation::Schema,
-                cluster: None,
-                cluster_region: None,
-                region: "US".parse().unwrap(),
-            };
-            let tenant = tenants::create(&with, &new).await.unwrap().id;
+            let tenant = tenants::create(&with, &schema_tenant(&format!("Tenant {i}"))).await.unwrap().id;
             let number: Number = format!("+1800555{i:04}").parse().unwrap();
             numbers::assign(&with, &number, tenant, None).await.unwrap();
             calls.push(signed(&number, &token));
@@ -108,16 +81,9 @@ impl Bench {
     }
 
     /// The same installation, whose control database says that the shared cluster is reached by its socket.
-    async fn over_socket(self, embedded: &Embedded, data: &Path) -> Self {
-        let superuser = embedded.superuser("control").unwrap();
-        let mut config = tokio_postgres::Config::new();
-        config.host(&superuser.address.host).port(superuser.address.port).dbname("sw_control");
-        config.user(&superuser.user).password(superuser.password.expose());
-        let (control, connection) = config.connect(tokio_postgres::NoTls).await.unwrap();
-        tokio::spawn(connection);
-        let folder = data.join(SOCKET).display().to_string();
-        control.execute("update clusters set host = $1 where name = 'shared'", &[&folder]).await.unwrap();
-        let (directory, router) = Self::routing(data);
+    async fn over_socket(self, embedded: &Embedded, folder: &Folder) -> Self {
+        folder.use_socket(embedded).await;
+        let (directory, router) = Self::routing(&folder.0);
         Self { directory, router, ..self }
     }
 
@@ -131,15 +97,22 @@ impl Bench {
         for i in 0..HOT {
             drop(self.open::<Read>(i).await);
         }
-        let mut rounds = Vec::new();
+        let (mut ours, mut bare) = (Vec::new(), Vec::new());
+        let parts = Parts::new();
         for _ in 0..ROUNDS {
             let start = Instant::now();
             for n in 0..10_000 {
                 drop(self.open::<Read>(n % HOT).await);
             }
-            rounds.push(start.elapsed() / 10_000);
+            ours.push(start.elapsed() / 10_000);
+            let start = Instant::now();
+            for n in 0..10_000 {
+                drop(parts.open(&self.numbers[n % HOT]).await);
+            }
+            bare.push(start.elapsed() / 10_000);
         }
-        report("number -> tenant -> open connection, warm, 20 numbers", &mut rounds);
+        let what = "number -> tenant -> open connection, warm, 20 numbers";
+        compare(what, &mut ours, "one moka look-up and one deadpool checkout, nothing else", &mut bare);
     }
 
     async fn warm_query(&self) {
@@ -210,10 +183,44 @@ impl Bench {
     }
 }
 
-async fn connect(url: &str) -> tokio_postgres::Client {
-    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
-    tokio::spawn(connection);
-    client
+/// The two libraries that a look-up and a checkout stand on, by themselves.
+struct Parts {
+    cache: moka::future::Cache<Number, Arc<deadpool::managed::Pool<Nothing>>>,
+}
+
+struct Nothing;
+
+impl deadpool::managed::Manager for Nothing {
+    type Type = ();
+    type Error = std::convert::Infallible;
+    async fn create(&self) -> Result<(), Self::Error> {
+        Ok(())
+    }
+    async fn recycle(
+        &self,
+        (): &mut (),
+        _: &deadpool::managed::Metrics,
+    ) -> deadpool::managed::RecycleResult<Self::Error> {
+        Ok(())
+    }
+}
+
+impl Parts {
+    fn new() -> Self {
+        Self { cache: moka::future::Cache::new(200_000) }
+    }
+
+    async fn open(&self, number: &Number) -> deadpool::managed::Object<Nothing> {
+        let pool = match self.cache.get(number).await {
+            Some(pool) => pool,
+            None => {
+                let pool = Arc::new(deadpool::managed::Pool::builder(Nothing).max_size(4).build().unwrap());
+                self.cache.insert(number.clone(), Arc::clone(&pool)).await;
+                pool
+            }
+        };
+        pool.get().await.unwrap()
+    }
 }
 
 fn signed(number: &Number, token: &Secret) -> Verified<TwilioForm> {
@@ -224,18 +231,10 @@ fn signed(number: &Number, token: &Secret) -> Verified<TwilioForm> {
     request.verify(&"http://bench.example".parse().unwrap(), token).unwrap()
 }
 
-fn median(times: &mut [Duration]) -> Duration {
-    times.sort_unstable();
-    times[times.len() / 2]
-}
-
-fn report(what: &str, times: &mut [Duration]) -> Duration {
-    let middle = median(times);
-    println!("{what}: median {middle:?} ({:?} to {:?})", times[0], times[times.len() - 1]);
-    middle
-}
-
+/// The ratio is the median of the rounds' own: both contenders of a round met the same noise.
 fn compare(what: &str, ours: &mut [Duration], other: &str, theirs: &mut [Duration]) {
-    let (a, b) = (report(what, ours), report(other, theirs));
-    println!("    ratio {:.3}", a.as_secs_f64() / b.as_secs_f64());
+    let mut ratios: Vec<f64> = ours.iter().zip(&*theirs).map(|(a, b)| a.as_secs_f64() / b.as_secs_f64()).collect();
+    report(what, ours);
+    report(other, theirs);
+    println!("    ratio {:.3}", median(&mut ratios));
 }

@@ -1,8 +1,6 @@
-//! What choosing among 1,000 scenarios costs: `cargo bench --bench selector`. P7 of the performance notes.
+//! What choosing among 1,000 scenarios costs: `ops/bench/run p7`. P7 of the performance notes.
 //!
 //! With `STROWGER_TEST_WORD_VECTORS` naming a folder of `ops/word-vectors.sh`, by meaning too.
-#![expect(clippy::unwrap_used, reason = "a bench that fails panics")]
-#![expect(clippy::disallowed_methods, reason = "a bench reads the clock")]
 
 use std::time::{Duration, Instant};
 
@@ -21,7 +19,7 @@ const THINGS: [&str; 20] = [
 ];
 const TAILS: [&str; 5] = ["for tomorrow", "at my office", "before the weekend", "as soon as possible", "for my mother"];
 
-fn main() {
+pub(crate) fn run() {
     let table = std::env::var_os("STROWGER_TEST_WORD_VECTORS").map(|folder| Table::load(folder.as_ref()).unwrap());
     measure("words", None);
     if let Some(table) = &table {

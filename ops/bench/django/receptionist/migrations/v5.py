@@ -1,0 +1,3 @@
+from receptionist.sql import migration
+
+Migration = migration(5)
