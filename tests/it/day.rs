@@ -63,8 +63,14 @@ struct Business<'a> {
     id: i64,
     number: String,
     account: Account,
+    /// The business's own people, who set it up and are shown no caller.
+    staff: Service<'a>,
+    /// The platform's services.
     service: Service<'a>,
 }
+
+/// What staff may do.
+const STAFF: &str = "read:config write:config read:knowledge write:knowledge";
 
 impl<'a> Business<'a> {
     /// From nothing to taking calls: the operator's commands, then the business's own settings.
@@ -79,30 +85,38 @@ impl<'a> Business<'a> {
         w.ctl(&["number", "assign", &number, "--tenant", &tenant]).json();
         w.ctl(&["profile", "bind", "--tenant", &tenant, plan.template]).json();
         assert_eq!(w.ctl_with(&["secret", "set", "--tenant", &tenant, "model.api_key"], "sk").code, Some(0));
+        let minted = w.ctl(&["token", "mint", "--tenant", &tenant, "--scope", STAFF]);
+        assert_eq!(minted.code, Some(0), "{}", minted.stderr);
+        let staff = Service { server, token: minted.stdout.trim_end().to_owned() };
         let token = w.token(i32::try_from(id).unwrap().try_into().unwrap(), Scope::ALL).await;
-        let business = Self { plan, id, number, account, service: Service { server, token } };
+        let business = Self { plan, id, number, account, staff, service: Service { server, token } };
+        assert_eq!(business.staff.get("/v1/memories").await.status, 403, "staff are shown no caller");
 
         let greeting = format!("Welcome to {word}.");
         let known = format!("Welcome back to {word}, {{caller_name}}.");
         let configuration = json!({ "agent_name": "Ada", "greeting": greeting, "greeting_known": known });
-        business.send(Method::PATCH, "/v1/config", &configuration).await;
+        business.set_up(Method::PATCH, "/v1/config", &configuration).await;
         let company = format!("/api/company/{id}");
         let clone = json!({ "templateId": plan.playbook });
-        business.send(Method::POST, &format!("{company}/configuration/sync"), &clone).await;
+        business.set_up(Method::POST, &format!("{company}/configuration/sync"), &clone).await;
         let (hours, address) = (format!("at {word} o'clock"), format!("1 {word} Street"));
         let variables = json!({ "companyName": word, "opens": "eight", "businessHours": hours, "address": address });
-        business.send(Method::PATCH, &format!("{company}/configuration/variables"), &variables).await;
+        business.set_up(Method::PATCH, &format!("{company}/configuration/variables"), &variables).await;
         let question = json!({ "question": "When are you open?", "answer": "{companyName} opens at {opens}." });
-        business.send(Method::POST, &format!("{company}/knowledge-management"), &question).await;
-        let ready = business.service.get(&format!("{company}/readiness")).await;
+        business.set_up(Method::POST, &format!("{company}/knowledge-management"), &question).await;
+        let ready = business.staff.get(&format!("{company}/readiness")).await;
         assert_eq!((&ready.body["score"], &ready.body["missing"]), (&json!(100), &json!([])), "{ready:?}");
         business
     }
 
+    /// By its staff.
+    async fn set_up(&self, method: Method, path: &str, body: &Value) {
+        sent(&self.staff, method, path, body).await;
+    }
+
+    /// By the platform.
     async fn send(&self, method: Method, path: &str, body: &Value) -> Answer {
-        let found = answer(self.service.request(method, path).json(body)).await;
-        assert!((200..300).contains(&found.status), "{path}: {found:?}");
-        found
+        sent(&self.service, method, path, body).await
     }
 
     /// What a caller hears in one conversation, to its end.
@@ -156,6 +170,12 @@ impl<'a> Business<'a> {
         assert_eq!((&known["quick_bio"], &unknown["known"]), (&json!(self.plan.bio), &json!(false)));
         format!("{first:?}{stranger:?}{known}{unknown}{profile:?}")
     }
+}
+
+async fn sent(by: &Service<'_>, method: Method, path: &str, body: &Value) -> Answer {
+    let found = answer(by.request(method, path).json(body)).await;
+    assert!((200..300).contains(&found.status), "{path}: {found:?}");
+    found
 }
 
 #[test]
