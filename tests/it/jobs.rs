@@ -111,7 +111,8 @@ async fn known_worker(w: &World, db: &Client) -> (Child, String) {
     // Not the session that listens: it has another name.
     let sql = "select distinct application_name from pg_stat_activity
                where datname = current_database() and starts_with(application_name, $1)";
-    let names = async || db.query(sql, &[&HOLDER_PREFIX]).await.unwrap().iter().map(|row| row.get(0)).collect::<Vec<String>>();
+    let names =
+        async || db.query(sql, &[&HOLDER_PREFIX]).await.unwrap().iter().map(|row| row.get(0)).collect::<Vec<String>>();
     let before = names().await;
     let worker = worker(w);
     loop {
