@@ -45,7 +45,7 @@ fn found(w: &World) -> Vec<String> {
     found.as_array().unwrap().iter().map(|finding| finding["code"].as_str().unwrap().to_owned()).collect()
 }
 
-/// Turns red when a deleted tenant counts as covered; when the age of the last good backup is not what makes a tenant due.
+/// Turns red when a deleted tenant counts as covered; or `queue` asks for those that are not due.
 #[test]
 fn what_is_due_is_made_once_whatever_was_missed() {
     with_a_store(async |w, db| {
@@ -138,7 +138,7 @@ fn what_a_schedule_does_not_keep_goes_after_the_backup() {
     });
 }
 
-/// Turns red when the doctor does not look, or looks at tenants without a schedule.
+/// Turns red when the doctor does not look for late backups.
 #[test]
 fn the_doctor_says_who_has_waited_for_a_backup_for_an_hour() {
     with_a_store(async |w, db| {
@@ -158,7 +158,7 @@ fn the_doctor_says_who_has_waited_for_a_backup_for_an_hour() {
     });
 }
 
-/// Turns red when a time of day is taken for the age of the last backup, or what is new is due before its first time has come.
+/// Turns red when a time of day is not looked at, and the age of the last backup alone counts.
 #[test]
 fn a_time_of_day_is_kept_whenever_the_last_backup_was() {
     with_a_store(async |w, db| {
@@ -187,7 +187,7 @@ fn a_time_of_day_is_kept_whenever_the_last_backup_was() {
     });
 }
 
-/// Turns red when one of these is taken, or when an erasure leaves a schedule behind.
+/// Turns red when `--at` is taken with an interval that drifts, or an erasure leaves a schedule behind.
 #[test]
 fn schedules_that_make_no_sense_are_refused() {
     world(async |w| {
