@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a bench that fails panics")]
 #![expect(clippy::disallowed_methods, reason = "a bench reads the clock")]
 
+mod backup;
 mod fleet;
 mod http;
 mod provision;
@@ -20,10 +21,11 @@ fn main() {
         ["p5", ..] => runtime.block_on(provision::run()),
         ["p6", ..] => runtime.block_on(fleet::run()),
         ["p7", ..] => selector::run(),
+        ["p9", ..] => runtime.block_on(backup::run()),
         // The kit starts itself for this.
         ["serve", kind, url, connections] => {
             runtime.block_on(http::serve(kind, url, connections.parse().unwrap()));
         }
-        _ => println!("one of p1, p2, p4, p5, p6 and p7: ops/bench/README.md"),
+        _ => println!("one of p1, p2, p4, p5, p6, p7 and p9: ops/bench/README.md"),
     }
 }

@@ -1,55 +1,36 @@
 //! What an operator can ask for: one tenant's backup made, shown, proven, deleted, and read without Postgres.
 
-mod retention;
-
 use std::path::Path;
 
 use serde_json::{Value, json};
-use strowger::control::backups::{self as rows, Backup, State};
+use strowger::control::backups::{self as rows, Backup};
 use strowger::control::jobs::{Kind, Subject};
+use strowger::control::schedules::{self, Schedule};
 use strowger::control::tenants::Tenant;
-use strowger::control::{Change, installation};
 use strowger::id::TenantId;
 use strowger::vault::MasterRing;
 use uuid::Uuid;
 
-pub use crate::backup::{get, has_data};
-pub use retention::Keep;
+pub use crate::backup::{BACKUPS_TO, get, has_data};
+pub use strowger::control::schedules::Keep;
 
 use crate::Provisioner;
 use crate::admin_db::AdminDb;
-use crate::backup::{self, Manifest, Opened, Store, Target, remove, whole};
+use crate::backup::{self, Manifest, Opened, Store, Target, begun, outlived, promise, remove, store_for, whole};
 use crate::error::{Error, Result};
 use crate::reconcile::{self, hold};
 use crate::steps::{self, Owner};
 
-/// The platform's setting that says where backups go when nobody says otherwise.
-pub const BACKUPS_TO: &str = "backups_to";
-
 /// Backs a tenant up to a folder, or goes on with a backup that was begun.
 pub async fn create(with: &Provisioner, id: TenantId, to: Option<&str>) -> Result<Backup> {
-    let said = match to {
-        Some(to) => Some(to.to_owned()),
-        None => installation::setting(&with.control, BACKUPS_TO).await?,
-    };
-    let nowhere = || {
-        Error::Conflict(
-            "say where to: --to FOLDER, or once for all `strowgerctl platform set backups_to FOLDER`".into(),
-        )
-    };
-    let store = Store::named(&said.ok_or_else(nowhere)?)?.url();
+    let store = store_for(with, to).await?;
     let held = hold(with, Subject::Tenant(id)).await?;
     let tenant = steps::tenant(with, id).await?;
     refuse_without_data(&tenant)?;
+    let begun = begun(with, id, &store).await?;
     let mut change = with.control.change(&with.actor).await?;
-    let backup = match rows::unfinished(&with.control, id).await? {
-        Some(begun) if begun.store == store => begun.id,
-        Some(begun) => {
-            drop(change);
-            remove(with, &begun, "another was asked for").await?;
-            change = with.control.change(&with.actor).await?;
-            promise(&mut change, id, &store).await?
-        }
+    let backup = match begun {
+        Some(begun) => begun,
         None => promise(&mut change, id, &store).await?,
     };
     let job =
@@ -57,12 +38,6 @@ pub async fn create(with: &Provisioner, id: TenantId, to: Option<&str>) -> Resul
     change.commit().await?;
     held.finish(job).await?;
     get(with, backup).await
-}
-
-async fn promise(change: &mut Change, tenant: TenantId, store: &str) -> Result<Uuid> {
-    let id = Uuid::new_v4();
-    rows::begin(change, id, tenant, store).await?;
-    Ok(id)
 }
 
 fn refuse_without_data(tenant: &Tenant) -> Result<()> {
@@ -83,17 +58,15 @@ pub async fn delete(with: &Provisioner, id: Uuid) -> Result<()> {
 pub async fn prune(with: &Provisioner, tenant: Option<TenantId>, keep: Keep, dry_run: bool) -> Result<Vec<Backup>> {
     let mut of: std::collections::BTreeMap<TenantId, Vec<Backup>> = std::collections::BTreeMap::new();
     for backup in rows::list(&with.control, tenant).await? {
-        if backup.state == State::Complete {
-            of.entry(backup.tenant).or_default().push(backup);
-        }
+        of.entry(backup.tenant).or_default().push(backup);
     }
     let mut gone = Vec::new();
     for (tenant, all) in of {
-        let taken: Vec<_> = all.iter().filter_map(|backup| Some(backup.taken.as_ref()?.taken_at)).collect();
-        let superfluous = retention::superfluous(&taken, keep);
+        if outlived(&all, keep).is_empty() {
+            continue;
+        }
         let _held = if dry_run { None } else { Some(hold(with, Subject::Tenant(tenant)).await?) };
-        for place in superfluous {
-            let Some(backup) = all.get(place) else { continue };
+        for backup in outlived(&all, keep) {
             if !dry_run {
                 remove(with, backup, "pruned").await?;
             }
@@ -101,6 +74,39 @@ pub async fn prune(with: &Provisioner, tenant: Option<TenantId>, keep: Keep, dry
         }
     }
     Ok(gone)
+}
+
+/// Has tenants backed up by the worker from now on; `None` for all that have no schedule of their own.
+///
+/// Refused as a whole, before anything is changed, for a tenant without data, or when nobody has said where backups go.
+pub async fn schedule(with: &Provisioner, tenants: Option<&[TenantId]>, schedule: &Schedule) -> Result<()> {
+    store_for(with, None).await?;
+    for tenant in tenants.unwrap_or_default() {
+        refuse_without_data(&steps::tenant(with, *tenant).await?)?;
+    }
+    let mut change = with.control.change(&with.actor).await?;
+    for tenant in of(tenants) {
+        schedules::set(&mut change, tenant, schedule).await?;
+    }
+    Ok(change.commit().await?)
+}
+
+/// Takes schedules away: those of these tenants, or the one for all that have none of their own. Backups stay.
+pub async fn unschedule(with: &Provisioner, tenants: Option<&[TenantId]>) -> Result<()> {
+    let mut change = with.control.change(&with.actor).await?;
+    for tenant in of(tenants) {
+        if !schedules::remove(&mut change, tenant).await? {
+            let whose = tenant.map_or_else(|| "for all tenants".to_owned(), |id| format!("of tenant {id} alone"));
+            return Err(Error::Conflict(format!(
+                "there is no schedule {whose}: see `strowgerctl backup schedule list`"
+            )));
+        }
+    }
+    Ok(change.commit().await?)
+}
+
+fn of(tenants: Option<&[TenantId]>) -> Vec<Option<TenantId>> {
+    tenants.map_or_else(|| vec![None], |tenants| tenants.iter().copied().map(Some).collect())
 }
 
 /// Restores a backup aside, compares everything, and rolls it all back: nobody ever sees the schema, and a kill leaves none.

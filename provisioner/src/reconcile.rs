@@ -11,9 +11,9 @@ use strowger::control::keys::Ring;
 use strowger::control::{Change, locks};
 use strowger::vault::{JobApproval, Sealed};
 
-use crate::Provisioner;
 use crate::error::{Error, Result};
 use crate::operations::{self, Context, approve};
+use crate::{Provisioner, backup};
 
 /// How often a holder says that it is alive; its lease is three times that.
 const BEAT: Duration = Duration::from_secs(10);
@@ -101,7 +101,8 @@ async fn carry_out(with: &Provisioner, job: Job) -> Result<()> {
     match ended {
         Ok(state) => Ok(jobs::end(&with.control, &job, &with.run, state).await?),
         Err(error) => {
-            let give_up = job.attempts >= ATTEMPTS || error.is_final();
+            // A schedule asks again by itself, and its job takes nobody's place until then.
+            let give_up = job.attempts >= ATTEMPTS || error.is_final() || backup::is_scheduled(&job);
             jobs::fail(&with.control, &job, &with.run, &error.to_string(), give_up).await?;
             Err(error)
         }

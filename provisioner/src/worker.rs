@@ -9,7 +9,7 @@ use strowger::control::Control;
 use strowger::control::changes::{Listener, News};
 use strowger::control::clusters::{self, Cluster};
 use strowger::control::jobs::{self, Kind, Subject};
-use strowger::control::tenants;
+use strowger::control::{schedules, tenants};
 use tokio::sync::Notify;
 
 use crate::Provisioner;
@@ -24,29 +24,38 @@ const POLL: Duration = Duration::from_secs(2);
 const SWEEP: Duration = Duration::from_secs(15);
 /// How often every tenant's own migration history is compared with control.
 const RECONCILE: Duration = Duration::from_secs(3600);
+/// How many backups may be open on a cluster before a schedule asks for another one there.
+const BACKUPS_AT_ONCE: i64 = 2;
 /// A tenant's transaction that is older is ended: it holds back vacuum and slots for the whole cluster.
 const OLDEST_TRANSACTION: &str = "5 minutes";
 
 /// Works until the future is dropped. `listening` is a pool of one connection.
 pub async fn run(with: Arc<Provisioner>, listening: Control) {
-    let news = Notify::new();
-    let lane = || lane(&with, &news);
+    let (news, backed_up) = (Notify::new(), Notify::new());
+    let lane = || lane(&with, &news, &backed_up);
     // Four jobs at once: one that waits for a slow cluster does not hold up the others.
-    tokio::join!(lane(), lane(), lane(), lane(), hear(&listening, &news), look_around(&with), compare(&with));
+    let jobs = async { tokio::join!(lane(), lane(), lane(), lane(), hear(&listening, &news)) };
+    tokio::join!(jobs, look_around(&with), compare(&with), keep_schedules(&with, &backed_up));
 }
 
 /// Carries out one job after another; looks for more when there is news, and now and then anyway.
-async fn lane(with: &Provisioner, news: &Notify) {
+async fn lane(with: &Provisioner, news: &Notify, backed_up: &Notify) {
     loop {
         let told = news.notified();
-        while carry_out_one(with).await {}
+        while carry_out_one(with, backed_up).await {}
         let _ = tokio::time::timeout(POLL, told).await;
     }
 }
 
 /// Whether there was one.
-async fn carry_out_one(with: &Provisioner) -> bool {
-    match reconcile::claim(with, None).await {
+async fn carry_out_one(with: &Provisioner, backed_up: &Notify) -> bool {
+    let claimed = reconcile::claim(with, None).await;
+    if let Ok(Some((job, _))) = &claimed
+        && job.kind == Kind::Backup
+    {
+        backed_up.notify_one();
+    }
+    match claimed {
         Ok(None) => return false,
         Ok(Some((job, Ok(())))) => {
             tracing::info!(job.id, kind = job.kind.as_str(), subject = %job.subject, "job done");
@@ -80,6 +89,40 @@ async fn compare(with: &Provisioner) {
     loop {
         reconcile.tick().await;
         compare_versions(with).await;
+        tell_late_backups(with).await;
+    }
+}
+
+/// Asks for the backups that are due: as soon as one has ended, and now and then anyway.
+async fn keep_schedules(with: &Provisioner, backed_up: &Notify) {
+    loop {
+        if let Err(error) = ask_for_backups(with).await {
+            tracing::warn!(%error, "cannot ask for the backups that are due");
+        }
+        let _ = tokio::time::timeout(SWEEP, backed_up.notified()).await;
+    }
+}
+
+async fn ask_for_backups(with: &Provisioner) -> Result<()> {
+    let mut change = with.control.change(&with.actor).await?;
+    if schedules::queue(&mut change, BACKUPS_AT_ONCE).await? > 0 {
+        change.commit().await?;
+    }
+    Ok(())
+}
+
+/// Nothing that watches the log has to ask the doctor.
+async fn tell_late_backups(with: &Provisioner) {
+    match schedules::late(&with.control).await {
+        Ok(late) => {
+            if let Some(first) = late.first() {
+                tracing::warn!(
+                    tenants = late.len(), tenant.id = %first.tenant, due = %first.due_at,
+                    "backups are older than their schedules allow: `strowgerctl doctor` names them"
+                );
+            }
+        }
+        Err(error) => tracing::warn!(%error, "cannot look for late backups"),
     }
 }
 

@@ -23,6 +23,7 @@ pub mod playbooks;
 pub mod profiles;
 pub mod sealed;
 pub mod restores;
+pub mod schedules;
 pub mod secrets;
 pub mod subaccounts;
 pub mod tenants;

@@ -267,6 +267,7 @@ pub async fn forget(change: &mut Change, id: TenantId, as_what: State, reason: &
         "delete from usage where tenant_id = $1",
         "delete from migrations where tenant_id = $1",
         "delete from backups where tenant_id = $1",
+        "delete from backup_schedules where tenant_id = $1",
         "delete from replaced_schemas where tenant_id = $1",
         "delete from data_keys where tenant_id = $1",
         "delete from placements where tenant_id = $1",

@@ -2,26 +2,64 @@
 
 use serde_json::json;
 use strowger::clock::Clock;
+use strowger::control::Change;
 use strowger::control::backups::{self as rows, Backup, State, Taken};
 use strowger::control::clusters::Cluster;
-use strowger::control::jobs::{self, Job};
+use strowger::control::installation;
+use strowger::control::jobs::Job;
+use strowger::control::schedules::{self, Keep};
 use strowger::control::tenants::{State as TenantState, Tenant};
 use strowger::id::TenantId;
 use uuid::Uuid;
 
+use super::retention::superfluous;
 use super::{Opened, Store, Table, dump};
 use crate::Provisioner;
 use crate::admin_db::AdminDb;
 use crate::error::{Error, Result};
+
+/// The platform's setting that says where backups go when nobody says otherwise.
+pub const BACKUPS_TO: &str = "backups_to";
 
 /// Only a tenant that is made, and not on its way out, has a schema to read.
 pub fn has_data(tenant: &Tenant) -> bool {
     tenant.state.is_kept() || tenant.state == TenantState::Deleted
 }
 
-/// The step of a backup's job: written, then known to be there. With that the job is done.
+/// The store that was named, or the one for all, as the catalogue writes it.
+pub(crate) async fn store_for(with: &Provisioner, to: Option<&str>) -> Result<String> {
+    let said = match to {
+        Some(to) => Some(to.to_owned()),
+        None => installation::setting(&with.control, BACKUPS_TO).await?,
+    };
+    let nowhere = || {
+        Error::Conflict(
+            "say where to: --to FOLDER, or once for all `strowgerctl platform set backups_to FOLDER`".into(),
+        )
+    };
+    Ok(Store::named(&said.ok_or_else(nowhere)?)?.url())
+}
+
+/// The backup that a tenant's next one goes on with, if one was begun in that store. One that was begun elsewhere is taken away.
+pub(crate) async fn begun(with: &Provisioner, tenant: TenantId, store: &str) -> Result<Option<Uuid>> {
+    match rows::unfinished(&with.control, tenant).await? {
+        Some(begun) if begun.store == store => Ok(Some(begun.id)),
+        Some(begun) => remove(with, &begun, "another was asked for").await.map(|()| None),
+        None => Ok(None),
+    }
+}
+
+/// Promises a backup, within a change.
+pub(crate) async fn promise(change: &mut Change, tenant: TenantId, store: &str) -> Result<Uuid> {
+    let id = Uuid::new_v4();
+    rows::begin(change, id, tenant, store).await?;
+    Ok(id)
+}
+
+/// The step of a backup's job: written, then known to be there.
 pub(crate) async fn back_up(with: &Provisioner, job: &Job, tenant: &Tenant, cluster: &Cluster) -> Result<()> {
-    let Some(backup) = of_job(with, job).await?.filter(|backup| backup.state == State::Writing) else { return Ok(()) };
+    let backup = if is_scheduled(job) { due(with, tenant.id).await? } else { of_job(with, job).await? };
+    let Some(backup) = backup.filter(|backup| backup.state == State::Writing) else { return Ok(()) };
     let began = Clock::system();
     let store = Store::named(&backup.store)?;
     let mut db = AdminDb::open_for(with, cluster, &tenant.database, tenant).await?;
@@ -36,13 +74,58 @@ pub(crate) async fn back_up(with: &Provisioner, job: &Job, tenant: &Tenant, clus
     let taken = taken(&opened, store.size(backup.id).await?, began.elapsed());
     let mut change = with.control.change(&with.actor).await?;
     rows::complete(&mut change, backup.id, tenant.id, &taken).await?;
-    jobs::done(&mut change, job.id).await?;
     Ok(change.commit().await?)
 }
 
+/// Whether a schedule asked for it. Such a job makes the tenant not due, and does nothing for one that is not.
+pub(crate) fn is_scheduled(job: &Job) -> bool {
+    job.params["scheduled"] == serde_json::Value::Bool(true)
+}
+
+/// What a tenant's schedule asks for now: what was begun, or another one. `None` when nothing is due any more: somebody was here before.
+async fn due(with: &Provisioner, tenant: TenantId) -> Result<Option<Backup>> {
+    if !schedules::is_due(&with.control, tenant).await? {
+        return Ok(None);
+    }
+    let store = store_for(with, None).await?;
+    let id = match begun(with, tenant, &store).await? {
+        Some(id) => id,
+        None => {
+            let mut change = with.control.change(&with.actor).await?;
+            let id = promise(&mut change, tenant, &store).await?;
+            change.commit().await?;
+            id
+        }
+    };
+    Ok(rows::get(&with.control, id).await?)
+}
+
+/// The step after: what the schedule does not keep is deleted, and what was half deleted before.
+pub(crate) async fn retain(with: &Provisioner, job: &Job, tenant: TenantId) -> Result<()> {
+    if !is_scheduled(job) {
+        return Ok(());
+    }
+    let Some(keep) = schedules::kept(&with.control, tenant).await? else { return Ok(()) };
+    let all = rows::list(&with.control, Some(tenant)).await?;
+    for backup in all.iter().filter(|backup| backup.state == State::Deleting).chain(outlived(&all, keep)) {
+        remove(with, backup, "its schedule does not keep it").await?;
+    }
+    Ok(())
+}
+
+/// Those of one tenant's complete backups that are not worth keeping.
+pub(crate) fn outlived(all: &[Backup], keep: Keep) -> Vec<&Backup> {
+    let complete = all.iter().filter(|backup| backup.state == State::Complete);
+    let (taken, complete): (Vec<_>, Vec<_>) =
+        complete.filter_map(|backup| Some((backup.taken.as_ref()?.taken_at, backup))).unzip();
+    superfluous(&taken, keep).into_iter().filter_map(|place| complete.get(place).copied()).collect()
+}
+
 /// Leaves nothing of a job's backup.
-pub(crate) async fn take_back(with: &Provisioner, job: &Job) -> Result<()> {
-    match of_job(with, job).await? {
+pub(crate) async fn take_back(with: &Provisioner, job: &Job, tenant: TenantId) -> Result<()> {
+    let begun =
+        if is_scheduled(job) { rows::unfinished(&with.control, tenant).await? } else { of_job(with, job).await? };
+    match begun {
         Some(backup) if backup.state != State::Complete => remove(with, &backup, "its job was cancelled").await,
         _ => Ok(()),
     }

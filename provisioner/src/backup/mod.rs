@@ -15,11 +15,14 @@ mod extract;
 mod format;
 mod load;
 mod restoring;
+mod retention;
 mod store;
 mod tally;
 
-pub(crate) use catalogue::{back_up, destroy_all, remove, take_back, whole};
-pub use catalogue::{get, has_data};
+pub use catalogue::{BACKUPS_TO, get, has_data};
+pub(crate) use catalogue::{
+    back_up, begun, destroy_all, is_scheduled, outlived, promise, remove, retain, store_for, take_back, whole,
+};
 pub(crate) use chunks::Opened;
 pub(crate) use dump::dump;
 pub(crate) use export::export;

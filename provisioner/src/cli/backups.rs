@@ -3,13 +3,16 @@
 use std::path::Path;
 
 use serde_json::{Value, json};
+use strowger::clock::Clock;
 use strowger::control::backups::{self as rows, Backup};
 use strowger::control::clusters::Isolation;
+use strowger::control::schedules::{self, Schedule};
 use strowger::control::tenants;
 use strowger::id::TenantId;
 use strowger::vault::MasterRing;
+use time::{Duration, OffsetDateTime, Time, UtcOffset};
 
-use super::args::{self, BackupCommand, Output, Restore};
+use super::args::{self, BackupCommand, Output, Restore, Schedule as ScheduleArgs, ScheduleCommand};
 use super::output::{say, show};
 use crate::backups::Keep;
 use crate::error::{Error, Result};
@@ -24,6 +27,7 @@ pub(super) async fn run(with: &Provisioner, command: &BackupCommand, output: Out
             let tenants = if *all { with_data(with).await? } else { tenant.clone() };
             return create(with, &tenants, to.as_deref(), output).await;
         }
+        BackupCommand::Schedule(args) => scheduled(with, args).await?,
         BackupCommand::List { tenant } => rows::list(with.control(), *tenant).await?.into_iter().map(shown).collect(),
         BackupCommand::Show { id } => json!(backups::get(with, *id).await?),
         BackupCommand::Verify { id } => shown(backups::verify(with, *id).await?),
@@ -45,6 +49,61 @@ pub(super) async fn run(with: &Provisioner, command: &BackupCommand, output: Out
             json!(backups::extract(&folder, with.server_ring(), out).await?)
         }
     })
+}
+
+async fn scheduled(with: &Provisioner, args: &ScheduleArgs) -> Result<Value> {
+    let given = |all: bool, tenants: &[TenantId]| if all { None } else { Some(tenants.to_vec()) };
+    match &args.command {
+        None => backups::schedule(with, given(args.all, &args.tenant).as_deref(), &asked(args)?).await?,
+        Some(ScheduleCommand::Remove { all, tenant }) => {
+            backups::unschedule(with, given(*all, tenant).as_deref()).await?;
+        }
+        Some(ScheduleCommand::List) => {}
+    }
+    Ok(schedules::list(with.control()).await?.iter().map(schedule_in_short).collect())
+}
+
+fn asked(args: &ScheduleArgs) -> Result<Schedule> {
+    const DAY: i64 = 86400;
+    let every_s = args.every.unwrap_or(DAY);
+    if args.at.is_some() && DAY % every_s != 0 && every_s % DAY != 0 {
+        let text = "with --at, --every is some whole days, or what a day is a whole number of, as in 6h";
+        return Err(Error::Conflict(text.into()));
+    }
+    let keeps = [args.keep_daily, args.keep_weekly, args.keep_monthly];
+    let [daily, weekly, monthly] = keeps.map(Option::unwrap_or_default);
+    let keep = keeps.iter().any(Option::is_some).then_some(Keep { daily, weekly, monthly });
+    let now = Clock::system().now();
+    Ok(Schedule { every_s, first_at: args.at.map(|at_s| next(now, at_s)), keep })
+}
+
+/// When it is next so many seconds after midnight, UTC.
+fn next(now: OffsetDateTime, at_s: i64) -> OffsetDateTime {
+    let today = now.to_offset(UtcOffset::UTC).replace_time(Time::MIDNIGHT) + Duration::seconds(at_s);
+    if today > now { today } else { today + Duration::DAY }
+}
+
+fn schedule_in_short(row: &schedules::Row) -> Value {
+    let schedule = &row.schedule;
+    let shown = |at: Option<OffsetDateTime>| at.map(|at| at.to_string());
+    let at = schedule
+        .first_at
+        .map(|at| at.to_offset(UtcOffset::UTC))
+        .map(|at| format!("{:02}:{:02}", at.hour(), at.minute()));
+    json!({
+        "customer_id": row.tenant, "every": span(schedule.every_s), "at": at,
+        "keep_daily": schedule.keep.map(|keep| keep.daily), "keep_weekly": schedule.keep.map(|keep| keep.weekly),
+        "keep_monthly": schedule.keep.map(|keep| keep.monthly), "tenants": row.tenants, "never_backed_up": row.never,
+        "oldest": shown(row.oldest), "next": shown(row.next),
+    })
+}
+
+/// As it is said on the command line.
+fn span(seconds: i64) -> String {
+    let units = [(86400, 'd'), (3600, 'h'), (60, 'm')];
+    let unit = units.into_iter().find(|(unit, _)| seconds % unit == 0);
+    let (unit, name) = unit.unwrap_or((1, 's'));
+    format!("{}{name}", seconds / unit)
 }
 
 async fn restored(with: &Provisioner, args: &Restore) -> Result<Value> {

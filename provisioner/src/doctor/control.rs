@@ -3,7 +3,6 @@
 use std::collections::{HashMap, HashSet};
 
 use strowger::clock::Clock;
-use strowger::control::accounts;
 use strowger::control::jobs::{self, Job, State as JobState, Subject};
 use strowger::control::keys::Ring;
 use strowger::control::numbers::Assignment;
@@ -11,6 +10,7 @@ use strowger::control::sealed::{self, Value, What};
 use strowger::control::tenants::State;
 use strowger::control::tokens::{self, LegacyFor};
 use strowger::control::work;
+use strowger::control::{accounts, schedules};
 use strowger::id::TenantId;
 use strowger::vault::{AuthToken, DataKey, LoginPassword, NamedSecret, Scope, Sealed, WorkPayload};
 
@@ -28,6 +28,7 @@ pub(super) async fn look(with: &Provisioner, known: &Known) -> Result<Vec<Findin
     found.extend(legacy_keys(with).await?);
     found.extend(dead_work(with).await?);
     found.extend(forgotten_tenants(with, known).await?);
+    found.extend(late_backups(with).await?);
     Ok(found)
 }
 
@@ -192,6 +193,22 @@ fn name(what: What) -> &'static str {
         What::Secret => "secret",
         What::Work => "work item",
     }
+}
+
+/// Tenants whose schedules promise a backup that is not there.
+async fn late_backups(with: &Provisioner) -> Result<Vec<Finding>> {
+    let late = schedules::late(&with.control).await?;
+    let finding = |late: &schedules::Late| {
+        let id = late.tenant;
+        let (code, last) = match late.last_at {
+            Some(at) => ("backup.overdue", format!("was last backed up at {at}")),
+            None => ("backup.missing", "was never backed up".to_owned()),
+        };
+        let what = format!("tenant {id} {last}; its schedule asked for a backup by {}", late.due_at);
+        let advice = format!("run `strowgerctl worker`; `strowgerctl job list --tenant {id}` says what went wrong");
+        Finding::new(code, HERE, what, advice)
+    };
+    Ok(late.iter().map(finding).collect())
 }
 
 /// Tenants that nobody is bringing to the end they are meant for.

@@ -56,6 +56,8 @@ pub(crate) enum Step {
     Swap,
     /// A backup is in its store, and the catalogue says so.
     BackUp,
+    /// What its schedule does not keep of a tenant's backups is gone.
+    Prune,
 }
 
 impl Step {
@@ -91,6 +93,7 @@ impl Step {
             Self::Beside => "beside",
             Self::Swap => "swap",
             Self::BackUp => "back-up",
+            Self::Prune => "prune",
         }
     }
 }
@@ -102,7 +105,7 @@ pub(crate) fn steps(kind: Kind) -> &'static [Step] {
         HandOver, Home, Reservation, Roles, Settle, Shred,
     };
     use Step::{
-        Arm, BackUp, Beside, Confirm, Disarm, Drain, Fill, MasterKnown, Prepare, RetireKey, Rewrap, Swap, Switch,
+        Arm, BackUp, Beside, Confirm, Disarm, Drain, Fill, MasterKnown, Prepare, Prune, RetireKey, Rewrap, Swap, Switch,
     };
     match kind {
         Kind::Create => &[Reservation, Home, Activate],
@@ -118,7 +121,7 @@ pub(crate) fn steps(kind: Kind) -> &'static [Step] {
         // Nobody has to be told: whoever comes with the former login is refused, looks again and comes with the next.
         Kind::RotateAdmin => &[Prepare, Arm, Switch, Disarm, Drain],
         Kind::Rewrap => &[MasterKnown, Rewrap],
-        Kind::Backup => &[BackUp],
+        Kind::Backup => &[BackUp, Prune],
         Kind::RestoreAs => &[Reservation, Roles, Database, Fill, Activate],
         Kind::Restore => &[Beside, Fence, Swap, Roles, Grants, Settle],
     }

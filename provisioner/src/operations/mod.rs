@@ -138,6 +138,7 @@ impl<'p> Context<'p> {
             (Step::Beside, Some((tenant, cluster))) => backup::beside(with, self.job, tenant, cluster).await,
             (Step::Swap, Some((tenant, cluster))) => backup::swap(with, self.job, tenant, cluster).await,
             (Step::BackUp, Some((tenant, cluster))) => backup::back_up(with, self.job, tenant, cluster).await,
+            (Step::Prune, Some((tenant, _))) => backup::retain(with, self.job, tenant.id).await,
             (_, None) => Err(Error::Conflict(format!("job {} is about a tenant that is not there", self.job.id))),
         }
     }
@@ -193,7 +194,7 @@ impl<'p> Context<'p> {
             Step::Roles => steps::drop_roles(self.with, cluster, tenant).await,
             Step::Database => steps::drop_database(self.with, cluster, tenant).await,
             Step::Fill => steps::drop_schema(self.with, cluster, tenant).await,
-            Step::BackUp => backup::take_back(self.with, self.job).await,
+            Step::BackUp => backup::take_back(self.with, self.job, tenant.id).await,
             _ => Ok(()),
         }
     }

@@ -5,6 +5,7 @@ mod export;
 mod filled;
 mod kills;
 mod restores;
+mod schedules;
 
 use std::path::PathBuf;
 use std::process::Command;

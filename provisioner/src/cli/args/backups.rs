@@ -7,7 +7,7 @@ use strowger::id::{Region, TenantId};
 use uuid::Uuid;
 
 use super::Isolation;
-use super::values::seconds;
+use super::values::{interval, seconds, time_of_day};
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum BackupCommand {
@@ -22,6 +22,9 @@ pub(in crate::cli) enum BackupCommand {
         #[arg(long)]
         to: Option<String>,
     },
+    /// Have the worker back tenants up; `schedule list`, `schedule remove`
+    #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+    Schedule(Schedule),
     /// All backups, newest first
     List {
         #[arg(long)]
@@ -47,11 +50,11 @@ pub(in crate::cli) enum BackupCommand {
         #[arg(long)]
         tenant: Option<TenantId>,
         #[arg(long, default_value_t = 7)]
-        daily: usize,
+        daily: u32,
         #[arg(long, default_value_t = 4)]
-        weekly: usize,
+        weekly: u32,
         #[arg(long, default_value_t = 12)]
-        monthly: usize,
+        monthly: u32,
         /// Only say which
         #[arg(long)]
         dry_run: bool,
@@ -67,6 +70,48 @@ pub(in crate::cli) enum BackupCommand {
         /// A folder that is not there yet
         #[arg(long)]
         out: PathBuf,
+    },
+}
+
+/// Backups go where `platform set backups_to` says. One that was missed is made up for once.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Schedule {
+    #[command(subcommand)]
+    pub(in crate::cli) command: Option<ScheduleCommand>,
+    /// These, in the place of what they had
+    #[arg(long, required_unless_present = "all", num_args = 1..)]
+    pub(in crate::cli) tenant: Vec<TenantId>,
+    /// Every tenant that has no schedule of its own, those to come too
+    #[arg(long, conflicts_with = "tenant")]
+    pub(in crate::cli) all: bool,
+    /// How old the last good backup may become, as in 6h, 24h or 7d
+    #[arg(long, required = true, value_parser = interval)]
+    pub(in crate::cli) every: Option<i64>,
+    /// At this time of day, UTC, as in 02:30; every part of a day from it, or every so many days [default: as --every ends]
+    #[arg(long, value_parser = time_of_day)]
+    pub(in crate::cli) at: Option<i64>,
+    /// After each, keep the last backup of so many days, as `prune` does [default: without any --keep-… all are kept]
+    #[arg(long)]
+    pub(in crate::cli) keep_daily: Option<u32>,
+    /// And of so many weeks
+    #[arg(long)]
+    pub(in crate::cli) keep_weekly: Option<u32>,
+    /// And of so many months
+    #[arg(long)]
+    pub(in crate::cli) keep_monthly: Option<u32>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum ScheduleCommand {
+    /// All schedules: whom they cover, how old their oldest last backup is, when the next is due
+    List,
+    /// Take schedules away; backups stay
+    Remove {
+        #[arg(long, required_unless_present = "all", num_args = 1..)]
+        tenant: Vec<TenantId>,
+        /// The one for every tenant that has none of its own
+        #[arg(long, conflicts_with = "tenant")]
+        all: bool,
     },
 }
 

@@ -51,6 +51,18 @@ pub(super) fn seconds(text: &str) -> Result<i64, String> {
     span(text, 365)
 }
 
+/// Seconds from one backup to the next.
+pub(super) fn interval(text: &str) -> Result<i64, String> {
+    seconds(text).ok().filter(|s| *s >= 60).ok_or_else(|| "from 1m to 365d, as in 6h, 24h or 7d".to_owned())
+}
+
+/// Seconds from midnight.
+pub(super) fn time_of_day(text: &str) -> Result<i64, String> {
+    let number = |part: &str, below: i64| part.parse().ok().filter(|n| part.len() == 2 && (0..below).contains(n));
+    let parts = text.split_once(':').and_then(|(hour, minute)| Some((number(hour, 24)?, number(minute, 60)?)));
+    parts.map(|(hour, minute)| hour * 3600 + minute * 60).ok_or_else(|| "a time of day in UTC, as in 02:30".to_owned())
+}
+
 pub(super) fn kept(text: &str) -> Result<i64, String> {
     span(text, 36_500)
 }

@@ -2,18 +2,8 @@
 
 use std::collections::HashSet;
 
+use strowger::control::schedules::Keep;
 use time::{OffsetDateTime, UtcOffset};
-
-/// How many of each.
-#[derive(Debug, Clone, Copy)]
-pub struct Keep {
-    /// Days.
-    pub daily: usize,
-    /// Weeks, by ISO 8601.
-    pub weekly: usize,
-    /// Months.
-    pub monthly: usize,
-}
 
 /// The day, week or month of a moment.
 type Period = fn(OffsetDateTime) -> (i32, u16);
@@ -26,7 +16,7 @@ pub(super) fn superfluous(taken: &[OffsetDateTime], keep: Keep) -> Vec<usize> {
     let mut order: Vec<usize> = (0..taken.len()).collect();
     order.sort_by_key(|place| std::cmp::Reverse((taken[*place], *place)));
     let mut kept: HashSet<usize> = order.first().copied().into_iter().collect();
-    let periods: [(usize, Period); 3] = [
+    let periods: [(u32, Period); 3] = [
         (keep.daily, |at| (at.year(), at.ordinal())),
         (keep.weekly, |at| {
             let (year, week, _) = at.to_iso_week_date();
@@ -38,7 +28,7 @@ pub(super) fn superfluous(taken: &[OffsetDateTime], keep: Keep) -> Vec<usize> {
         let mut seen = HashSet::new();
         for place in &order {
             let new = seen.insert(period(taken[*place].to_offset(UtcOffset::UTC)));
-            if seen.len() > count {
+            if seen.len() > count as usize {
                 break;
             }
             if new {
@@ -68,19 +58,19 @@ mod tests {
     proptest! {
         #[test]
         fn the_newest_stays_and_no_more_than_asked_for(
-            hours in prop::collection::vec(0u32..20_000, 0..60), daily in 0usize..9, weekly in 0usize..6, monthly in 0usize..6,
+            hours in prop::collection::vec(0u32..20_000, 0..60), daily in 0u32..9, weekly in 0u32..6, monthly in 0u32..6,
         ) {
             let (taken, keep) = (moments(&hours), Keep { daily, weekly, monthly });
             let left_over = left(&taken, keep);
             prop_assert_eq!(left_over.iter().max(), taken.iter().max());
-            prop_assert!(left_over.len() <= (daily + weekly + monthly).max(1));
+            prop_assert!(left_over.len() <= ((daily + weekly + monthly) as usize).max(1));
             // Nothing more goes when it is done again.
             prop_assert!(superfluous(&left_over, keep).is_empty());
             // The last of each of the newest days is there.
             let mut days: Vec<_> = taken.iter().map(|at| at.date()).collect();
             days.sort_unstable();
             days.dedup();
-            for day in days.iter().rev().take(daily) {
+            for day in days.iter().rev().take(daily as usize) {
                 let last = taken.iter().filter(|at| at.date() == *day).max();
                 prop_assert!(last.is_some_and(|last| left_over.contains(last)));
             }
