@@ -7,11 +7,10 @@ use axum::extract::{Query, State};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
-use tokio_postgres::types::ToSql;
+use tokio_postgres::types::{self, ToSql};
 use tokio_postgres::{NoTls, Row};
 use uuid::Uuid;
 
@@ -73,15 +72,37 @@ impl Contender {
     }
 }
 
-fn shown(row: &Row) -> Value {
-    json!({
-        "id": row.get::<_, Uuid>(0), "user_id": row.get::<_, String>(1), "type": row.get::<_, String>(2),
-        "key": row.get::<_, Option<String>>(3), "content": row.get::<_, String>(4),
-        "created_at": row.get::<_, OffsetDateTime>(5).format(&Rfc3339).unwrap(),
-    })
+#[derive(Serialize)]
+struct Memory {
+    id: Uuid,
+    user_id: String,
+    r#type: String,
+    key: Option<String>,
+    content: String,
+    #[serde(with = "time::serde::rfc3339")]
+    created_at: OffsetDateTime,
 }
 
-async fn list(State(this): State<Contender>, Query(asked): Query<Asked>) -> Json<Value> {
+#[derive(Serialize)]
+struct Memories {
+    memories: Vec<Memory>,
+}
+
+impl Memories {
+    fn shown(rows: &[Row]) -> Json<Self> {
+        let memory = |row: &Row| Memory {
+            id: row.get(0),
+            user_id: row.get(1),
+            r#type: row.get(2),
+            key: row.get(3),
+            content: row.get(4),
+            created_at: row.get(5),
+        };
+        Json(Self { memories: rows.iter().map(memory).collect() })
+    }
+}
+
+async fn list(State(this): State<Contender>, Query(asked): Query<Asked>) -> Json<Memories> {
     let sql = "select id, user_id, type, key, content, created_at from memories
                where user_id = $1 and ($2::text is null or type = $2)
                  and ($3::timestamptz is null or (created_at, id) < ($3, $4))
@@ -90,10 +111,10 @@ async fn list(State(this): State<Contender>, Query(asked): Query<Asked>) -> Json
     let more = asked.limit.unwrap_or(50) + 1;
     let mut db = this.pool.get().await.unwrap();
     let rows = this.rows(&mut db, &asked, sql, &[&asked.user_id, &kind, &at, &id, &more]).await;
-    Json(json!({ "memories": rows.iter().map(shown).collect::<Vec<_>>() }))
+    Memories::shown(&rows)
 }
 
-async fn context(State(this): State<Contender>, Json(asked): Json<Asked>) -> Json<Value> {
+async fn context(State(this): State<Contender>, Json(asked): Json<Asked>) -> Json<Box<RawValue>> {
     let sql = "select jsonb_build_object(
         'user_id', $1::text,
         'known', p.user_id is not null,
@@ -111,10 +132,11 @@ async fn context(State(this): State<Contender>, Json(asked): Json<Asked>) -> Jso
         left join caller_profiles p on p.user_id = $1";
     let mut db = this.pool.get().await.unwrap();
     let rows = this.rows(&mut db, &asked, sql, &[&asked.user_id]).await;
-    Json(rows[0].get(0))
+    let types::Json(found) = rows[0].get(0);
+    Json(found)
 }
 
-async fn search(State(this): State<Contender>, Json(asked): Json<Asked>) -> Json<Value> {
+async fn search(State(this): State<Contender>, Json(asked): Json<Asked>) -> Json<Memories> {
     let ranking = "with q as (select replace(plainto_tsquery('simple', $3)::text, ' & ', ' | ')::tsquery as words)
                    select id from memories m, q
                    where ($1::text is null or user_id = $1) and ($2::text is null or type = $2) and m.words @@ q.words
@@ -128,5 +150,5 @@ async fn search(State(this): State<Contender>, Json(asked): Json<Asked>) -> Json
     let sql = "select id, user_id, type, key, content, created_at from memories where id = any($1)";
     let mut found = this.rows(&mut db, &asked, sql, &[&ids]).await;
     found.sort_by_key(|row| ids.iter().position(|id| *id == row.get::<_, Uuid>(0)));
-    Json(json!({ "memories": found.iter().map(shown).collect::<Vec<_>>() }))
+    Memories::shown(&found)
 }
