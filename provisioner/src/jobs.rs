@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use strowger::control::jobs::{self, Job, State};
+use strowger::control::jobs::{self, Job, State, Wanted};
 
 use crate::error::{Error, Result};
 use crate::{Provisioner, operations, reconcile};
@@ -77,7 +77,7 @@ pub async fn wait(with: &Provisioner, id: i64) -> Result<Job> {
             }
             State::Queued | State::Running => {}
         }
-        match reconcile::claim(with, Some(id)).await? {
+        match reconcile::claim(with, Wanted::One(id)).await? {
             Some((_, done)) => done?,
             None => tokio::time::sleep(Duration::from_millis(100)).await,
         }

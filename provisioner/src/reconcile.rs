@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use strowger::control::jobs::{self, Begin, Job, Kind, State, Subject};
+use strowger::control::jobs::{self, Begin, Job, Kind, State, Subject, Wanted};
 use strowger::control::keys::Ring;
 use strowger::control::{Change, locks};
 use strowger::vault::{JobApproval, Sealed};
@@ -84,7 +84,7 @@ async fn check_approval(with: &Provisioner, job: &Job) -> Result<()> {
 }
 
 /// Claims a job that is due (or the one that is wanted) and carries it out; `None` if there is none.
-pub(crate) async fn claim(with: &Provisioner, wanted: Option<i64>) -> Result<Option<(Job, Result<()>)>> {
+pub(crate) async fn claim(with: &Provisioner, wanted: Wanted) -> Result<Option<(Job, Result<()>)>> {
     let Some(job) = jobs::claim(&with.control, &with.run, wanted).await? else { return Ok(None) };
     // Its former holder may still be waiting for an answer somewhere; whoever has the lock is alone.
     let held = hold(with, job.subject.clone()).await?;

@@ -8,7 +8,7 @@ use serde_json::json;
 use strowger::control::Control;
 use strowger::control::changes::{Listener, News};
 use strowger::control::clusters::{self, Cluster};
-use strowger::control::jobs::{self, Kind, Subject};
+use strowger::control::jobs::{self, Kind, Subject, Wanted};
 use strowger::control::{schedules, tenants};
 use tokio::sync::Notify;
 
@@ -32,24 +32,26 @@ const OLDEST_TRANSACTION: &str = "5 minutes";
 /// Works until the future is dropped. `listening` is a pool of one connection.
 pub async fn run(with: Arc<Provisioner>, listening: Control) {
     let (news, backed_up) = (Notify::new(), Notify::new());
-    let lane = || lane(&with, &news, &backed_up);
-    // Four jobs at once: one that waits for a slow cluster does not hold up the others.
-    let jobs = async { tokio::join!(lane(), lane(), lane(), lane(), hear(&listening, &news)) };
+    let lane = |wanted| lane(&with, wanted, &news, &backed_up);
+    // Four jobs at once: one that waits for a slow cluster does not hold up the others. Nor does a night of backups.
+    let any = || lane(Wanted::Any);
+    let unscheduled = || lane(Wanted::Unscheduled);
+    let jobs = async { tokio::join!(any(), any(), unscheduled(), unscheduled(), hear(&listening, &news)) };
     tokio::join!(jobs, look_around(&with), compare(&with), keep_schedules(&with, &backed_up));
 }
 
 /// Carries out one job after another; looks for more when there is news, and now and then anyway.
-async fn lane(with: &Provisioner, news: &Notify, backed_up: &Notify) {
+async fn lane(with: &Provisioner, wanted: Wanted, news: &Notify, backed_up: &Notify) {
     loop {
         let told = news.notified();
-        while carry_out_one(with, backed_up).await {}
+        while carry_out_one(with, wanted, backed_up).await {}
         let _ = tokio::time::timeout(POLL, told).await;
     }
 }
 
 /// Whether there was one.
-async fn carry_out_one(with: &Provisioner, backed_up: &Notify) -> bool {
-    let claimed = reconcile::claim(with, None).await;
+async fn carry_out_one(with: &Provisioner, wanted: Wanted, backed_up: &Notify) -> bool {
+    let claimed = reconcile::claim(with, wanted).await;
     if let Ok(Some((job, _))) = &claimed
         && job.kind == Kind::Backup
     {

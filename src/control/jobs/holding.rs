@@ -9,17 +9,28 @@ pub const HOLDER_PREFIX: &str = "strowgerctl ";
 /// How long a holder that says nothing keeps a job.
 pub(super) const LEASE: &str = "interval '30 seconds'";
 
+/// Which job is to be claimed.
+#[derive(Debug, Clone, Copy)]
+pub enum Wanted {
+    /// This one.
+    One(i64),
+    /// Whichever.
+    Any,
+    /// Whichever that no schedule asked for.
+    Unscheduled,
+}
+
 /// Takes a job that is due, or whose holder is gone: that one, or the oldest. Any number of processes may ask at once. One that
 /// failed and is wanted is taken before it is due again; one that was put off is not.
 /// An erasure never is: its grace is a promise.
 ///
 /// Sessions of a holder that let its lease run out are ended: it may hang with the subject's lock in its hands. Not our own: a job that
 /// we hold without knowing, because the answer to our claim was lost, is claimed again; who is at a job counts its attempts.
-pub async fn claim(control: &Control, holder: &str, wanted: Option<i64>) -> Result<Option<Job>, ControlError> {
+pub async fn claim(control: &Control, holder: &str, wanted: Wanted) -> Result<Option<Job>, ControlError> {
     let sql = sqlx::AssertSqlSafe(format!(
         "with taken as (
              select id as job, holder as former from jobs
-             where ($3::bigint is null or id = $3) and deadline > now()
+             where ($3::bigint is null or id = $3) and ($4 or not params ? 'scheduled') and deadline > now()
                and (state = 'queued' and ($3 is not null and attempts > 0 and kind <> 'erase' or not_before <= now())
                     or state = 'running' and (lease_until < now() or not exists (
                         select from pg_stat_activity where usename = current_user and application_name = $2 || holder)))
@@ -31,7 +42,18 @@ pub async fn claim(control: &Control, holder: &str, wanted: Option<i64>) -> Resu
          from taken where id = job
          returning {COLUMNS}, (select count(*) from ended)"
     ));
-    let row = sqlx::query(sql).bind(holder).bind(HOLDER_PREFIX).bind(wanted).fetch_optional(control.pool()).await?;
+    let (one, scheduled) = match wanted {
+        Wanted::One(id) => (Some(id), true),
+        Wanted::Any => (None, true),
+        Wanted::Unscheduled => (None, false),
+    };
+    let row = sqlx::query(sql)
+        .bind(holder)
+        .bind(HOLDER_PREFIX)
+        .bind(one)
+        .bind(scheduled)
+        .fetch_optional(control.pool())
+        .await?;
     row.as_ref().map(from_row).transpose()
 }
 

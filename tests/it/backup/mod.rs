@@ -132,7 +132,15 @@ fn psql_loads_what_was_extracted() {
         let ran = crate::support::run(&[&["--server-key-ring", ring.to_str().unwrap()], &args[..]].concat(), "");
         assert_eq!(ran.code, Some(0), "{}", ran.stderr);
         let empty = format!("{}_empty", w.prefix);
-        w.superuser("shared", "postgres").await.batch_execute(&format!("create database {empty}")).await.unwrap();
+        let server = w.superuser("shared", "postgres").await;
+        // Open to nobody else even for a moment: other tests prepare these clusters meanwhile, and that is refused then.
+        for sql in [
+            "create database {} allow_connections false",
+            "revoke all on database {} from public",
+            "alter database {} allow_connections true",
+        ] {
+            server.batch_execute(&sql.replace("{}", &empty)).await.unwrap();
+        }
         let url = format!("{}/{empty}", World::superuser_url("shared").rsplit_once('/').unwrap().0);
         let mut load = Command::new("psql");
         load.current_dir(&out).args(["-Xq", "-v", "ON_ERROR_STOP=1", "-f", "load.sql", "-d", &url]);

@@ -116,6 +116,30 @@ fn those_that_fail_keep_nobody_waiting() {
     });
 }
 
+/// As many scheduled backups wait as a worker has hands, and a tenant is made all the same.
+///
+/// Turns red when every lane of a worker takes what a schedule asked for.
+#[test]
+fn a_night_of_backups_leaves_hands_for_other_jobs() {
+    with_a_store(async |w, db| {
+        for (name, isolation) in [("1", Schema), ("2", Schema), ("3", Database), ("4", Database)] {
+            w.tenant(name, isolation).await;
+        }
+        let busy = control(&w).await;
+        let lock = "select pg_advisory_lock(hashtextextended('tenant ' || n, 0)) from generate_series(1, 4) n";
+        busy.query(lock, &[]).await.unwrap();
+        w.ctl(&["backup", "schedule", "--all", "--every", "24h"]).json();
+        let _worker = worker(&w);
+        until(&db, "select count(*) = 4 from jobs where kind = 'backup'").await;
+        until(&db, "select count(*) >= 2 from jobs where kind = 'backup' and state = 'running'").await;
+        w.ctl(&["tenant", "create", "--name", "5", "--isolation", "schema", "--no-wait"]).json();
+        until(&db, "select state = 'active' from tenants where name = '5'").await;
+        drop(busy);
+        until(&db, NOTHING_DUE).await;
+        assert_eq!(made(&db).await, [1; 5]);
+    });
+}
+
 /// Turns red when the step after the backup is left out, or one tenant's schedule is applied to another.
 #[test]
 fn what_a_schedule_does_not_keep_goes_after_the_backup() {
