@@ -52,6 +52,11 @@ impl Candidate {
         u64::from(self.occupancy.kept) * schema::RELATIONS
     }
 
+    /// Whether its catalogs are so full that it comes last.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.relations() >= CROWDED
+    }
+
     /// Connections for each tenant if one more came, in millionths.
     fn share(&self) -> u64 {
         u64::from(self.connection_budget) * 1_000_000 / (u64::from(self.occupancy.served) + 1)
@@ -73,14 +78,13 @@ pub struct Wanted<'a> {
 pub fn choose<'c>(all: &'c [Candidate], wanted: &Wanted<'_>) -> Result<&'c Candidate, String> {
     let fits = |candidate: &&Candidate| why_not(candidate, wanted).is_none();
     let rank = |candidate: &&Candidate| {
-        let relations = candidate.relations();
-        (relations >= CROWDED, Reverse(candidate.share()), relations, candidate.id)
+        (candidate.is_crowded(), Reverse(candidate.share()), candidate.relations(), candidate.id)
     };
     all.iter().filter(fits).min_by_key(rank).ok_or_else(|| refusal(all, wanted))
 }
 
 /// What speaks against a cluster, if anything does.
-fn why_not(candidate: &Candidate, wanted: &Wanted<'_>) -> Option<String> {
+pub(crate) fn why_not(candidate: &Candidate, wanted: &Wanted<'_>) -> Option<String> {
     let kind = wanted.isolation.cluster_kind();
     if wanted.cluster.is_some_and(|name| name != candidate.name) {
         return Some("has another name".to_owned());

@@ -7,6 +7,7 @@
 //! What a newcomer gets wrong: the tables come from the schema version, never from the catalog, which grows with the neighbours; and a
 //! backup that is not whole has another name, so that nobody can take it for one.
 
+mod carry;
 mod catalogue;
 mod chunks;
 mod dump;
@@ -18,6 +19,7 @@ mod restoring;
 mod store;
 mod tally;
 
+pub(crate) use carry::{carry, version_of};
 pub(crate) use catalogue::{back_up, destroy_all, remove, take_back, whole};
 pub use catalogue::{get, has_data};
 pub(crate) use chunks::Opened;
