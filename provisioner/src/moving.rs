@@ -23,9 +23,7 @@ use crate::steps::{self, Owner};
 /// A cluster by name, or an error that says so.
 pub(crate) async fn cluster(with: &Provisioner, name: &str) -> Result<Cluster> {
     let all = clusters::list(&with.control).await?;
-    all.into_iter()
-        .find(|cluster| cluster.name == name)
-        .ok_or_else(|| Error::Conflict(clusters::unknown_cluster(name)))
+    all.into_iter().find(|cluster| cluster.name == name).ok_or_else(|| Error::Conflict(clusters::unknown_cluster(name)))
 }
 
 /// Where a tenant would live on a cluster.
@@ -142,7 +140,8 @@ async fn prove(to: &Cluster, there: &Tenant, password: &Secret, epoch: i32) -> R
     let what = format!("cluster {} as {}", to.name, there.login_role);
     let login = admin_db::login(&to.address, &there.login_role, password, &there.database);
     let db = admin_db::connect(login, &to.address, &what).await?;
-    let row = db.query_one("select tenant_id, epoch from identity", &[]).await.map_err(Error::postgres(what.clone()))?;
+    let row =
+        db.query_one("select tenant_id, epoch from identity", &[]).await.map_err(Error::postgres(what.clone()))?;
     if (row.get::<_, i32>(0), row.get::<_, i32>(1)) == (there.id.get(), epoch) {
         return Ok(());
     }

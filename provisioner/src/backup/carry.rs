@@ -15,6 +15,8 @@ use crate::steps::{self, Owner};
 
 /// Written anew where the data arrives, with the epoch that it has there.
 const IDENTITY: &str = "identity";
+/// Rows are sent on together: each message of its own would wake both ends.
+const AT_ONCE: usize = 1 << 16;
 
 /// Reads every table in `source`'s one snapshot, fills `into` with it, and compares what is there then: rows, bytes, checksums and
 /// sequences. The caller commits. The schema version stays; the mirror of numbers comes along.
@@ -58,18 +60,22 @@ pub(crate) async fn version_of(source: &Owner<'_>, tenant: &Tenant) -> Result<i3
     )))
 }
 
-/// Sends a table on as it is read, and counts it. A few kilobytes are in memory.
+/// Sends a table on as it is read, and counts it. In memory are so many bytes and a row.
 async fn stream(source: &Owner<'_>, into: &Owner<'_>, table: &mut Table) -> Result<()> {
     let columns = columns_of(table);
     let mut rows = std::pin::pin!(source.copy_out(&format!("copy {columns} to stdout")).await?);
     let mut sink = std::pin::pin!(into.copy_in(&format!("copy {columns} from stdin")).await?);
-    let mut tally = Tally::default();
+    let failed = || Error::postgres(format!("write {}", table.name));
+    let (mut tally, mut text) = (Tally::default(), Vec::with_capacity(AT_ONCE));
     while let Some(bytes) = rows.try_next().await.map_err(Error::postgres(format!("read {}", table.name)))? {
         tally.feed(&bytes);
-        let written = sink.send(Cursor::new(bytes.into())).await;
-        written.map_err(Error::postgres(format!("write {}", table.name)))?;
+        text.extend_from_slice(&bytes);
+        if text.len() >= AT_ONCE {
+            sink.send(Cursor::new(std::mem::take(&mut text))).await.map_err(failed())?;
+        }
     }
-    sink.as_mut().finish().await.map_err(Error::postgres(format!("write {}", table.name)))?;
+    sink.send(Cursor::new(text)).await.map_err(failed())?;
+    sink.as_mut().finish().await.map_err(failed())?;
     (table.rows, table.bytes, table.checksum) = (tally.rows, tally.bytes, tally.checksum());
     Ok(())
 }

@@ -18,8 +18,8 @@ use super::input::{from_stdin, listen, superuser_from_stdin};
 use super::output::{say, show};
 use super::rotate::{on_rings, on_rotate};
 use super::{
-    accounts, audit, backups, clusters, declared, doctor, endings, import, local, migrate, model, moves, numbers, playbooks,
-    profiles, progress, work,
+    accounts, audit, backups, clusters, declared, doctor, endings, import, local, migrate, model, moves, numbers,
+    playbooks, profiles, progress, work,
 };
 use crate::bootstrap;
 use crate::credentials::{self, Algorithm};
@@ -105,7 +105,13 @@ async fn command(cli: &Cli, with: Provisioner, control_url: &str) -> Result<()> 
         }
         Command::Tenant(Tenant::Export { id, out }) => crate::backups::export(&with, *id, out).await?,
         Command::Tenant(Tenant::Move { id, to, isolation, keep, undo, dry_run, .. }) => {
-            let asked = moves::Asked { to: to.as_deref(), isolation: *isolation, keep_s: *keep, undo: *undo, dry_run: *dry_run };
+            let asked = moves::Asked {
+                to: to.as_deref(),
+                isolation: *isolation,
+                keep_s: *keep,
+                undo: *undo,
+                dry_run: *dry_run,
+            };
             moves::run(&with, *id, &asked, cli.output).await?
         }
         Command::Tenant(tenant) => on_tenants(&with, tenant).await?,

@@ -109,9 +109,7 @@ async fn at_work(with: &Provisioner, id: TenantId) -> Result<String> {
     let running = jobs::list(&with.control, Some(id), Some(JobState::Running), 1).await?;
     Ok(running.first().map_or_else(
         || "another command is at it; try again later".to_owned(),
-        |job| {
-            format!("job {} ({}) is at it: `strowgerctl job wait {0}`, then try again", job.id, job.kind.as_str())
-        },
+        |job| format!("job {} ({}) is at it: `strowgerctl job wait {0}`, then try again", job.id, job.kind.as_str()),
     ))
 }
 

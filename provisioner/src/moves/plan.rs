@@ -4,9 +4,9 @@ use serde::Serialize;
 use strowger::control::clusters::{self, Cluster, Isolation, Occupancy};
 use strowger::control::jobs::{self, State as JobState};
 use strowger::control::moves as rows;
+use strowger::control::restores;
 use strowger::control::tenants::Tenant;
 use strowger::control::turns::{self, Whose};
-use strowger::control::restores;
 use strowger::id::TenantId;
 use strowger::schema::{self, HISTORY_TABLE};
 
@@ -96,11 +96,15 @@ pub async fn plan(with: &Provisioner, id: TenantId, to: &str) -> Result<Plan> {
     );
     let (here_server, there_server) = (Server::of(&here_db).await?, Server::of(&there_db).await?);
     let all = clusters::occupancy(&with.control).await?;
-    let held = all.into_iter().find(|(cluster, _)| cluster.id == to.id).map_or_else(Occupancy::default, |(_, held)| held);
+    let held =
+        all.into_iter().find(|(cluster, _)| cluster.id == to.id).map_or_else(Occupancy::default, |(_, held)| held);
 
     let mut refused = refusals(with, &tenant, &to, held).await?;
     if tenant.cluster_id() != to.id && here_server.identity == there_server.identity {
-        refused.push(format!("clusters {} and {} are one server, and a tenant's roles are one server's", from.name, to.name));
+        refused.push(format!(
+            "clusters {} and {} are one server, and a tenant's roles are one server's",
+            from.name, to.name
+        ));
     }
     if there_server.connections + 3 >= there_server.max_connections {
         refused.push(format!("cluster {} has no session left", to.name));
@@ -181,7 +185,11 @@ async fn leftovers(with: &Provisioner, tenant: &Tenant, there: &Tenant, db: &Adm
     let own = with.installation.prefix.tenant_database(tenant.id);
     let found: Vec<String> = db.query(sql, &[&names, &own]).await?.iter().map(|row| row.get(0)).collect();
     Ok((!found.is_empty()).then(|| {
-        format!("cluster {} has {} already, and nobody knows why: `strowgerctl doctor`", there.cluster, found.join(", "))
+        format!(
+            "cluster {} has {} already, and nobody knows why: `strowgerctl doctor`",
+            there.cluster,
+            found.join(", ")
+        )
     }))
 }
 
@@ -189,7 +197,10 @@ async fn leftovers(with: &Provisioner, tenant: &Tenant, there: &Tenant, db: &Adm
 async fn notes(with: &Provisioner, tenant: &Tenant, to: &Cluster) -> Result<Vec<String>> {
     let mut notes = Vec::new();
     if restores::kept(&with.control, tenant.id).await?.is_some() {
-        notes.push("what its last restore replaced stays behind: `backup undo` does not bring it back after the move".to_owned());
+        notes.push(
+            "what its last restore replaced stays behind: `backup undo` does not bring it back after the move"
+                .to_owned(),
+        );
     }
     if let Some(former) = rows::get(&with.control, tenant.id).await?
         && former.place.cluster != to.id

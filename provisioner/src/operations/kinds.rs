@@ -114,8 +114,8 @@ pub(crate) fn steps(kind: Kind) -> &'static [Step] {
         HandOver, Home, Reservation, Roles, Settle, Shred,
     };
     use Step::{
-        Arm, BackUp, Beside, Carry, Confirm, Disarm, Drain, DropOther, Fill, Leave, MakeReady, MasterKnown, Prepare, RetireKey,
-        Rewrap, Swap, Switch,
+        Arm, BackUp, Beside, Carry, Confirm, Disarm, Drain, DropOther, Fill, Leave, MakeReady, MasterKnown, Prepare,
+        RetireKey, Rewrap, Swap, Switch,
     };
     match kind {
         Kind::Create => &[Reservation, Home, Activate],
@@ -123,7 +123,9 @@ pub(crate) fn steps(kind: Kind) -> &'static [Step] {
         Kind::Suspend | Kind::Delete => &[Block, Fence, Settle],
         Kind::ReadOnly => &[Block, Settle, Roles, Database, Grants],
         Kind::Resume | Kind::Undelete => &[Roles, Database, Grants, Activate, Settle],
-        Kind::Erase => &[Block, Fence, Belongings, Settle, DropSchema, DropDatabase, DropRoles, DropOther, DropBackups, Shred],
+        Kind::Erase => {
+            &[Block, Fence, Belongings, Settle, DropSchema, DropDatabase, DropRoles, DropOther, DropBackups, Shred]
+        }
         Kind::HandOver => &[HandOver],
         // Refused before it is waited for: nobody who knows needs it, and whoever tries it looks again.
         Kind::RotateLogin => &[Prepare, Arm, Switch, Confirm, Disarm, Drain],

@@ -164,7 +164,9 @@ impl<'p> Logins<'p> {
 /// Waits until the sessions of logins that are refused have ended, and ends those that outstay their grace.
 pub(super) async fn drain(db: &AdminDb, logins: &[String]) -> Result<()> {
     let mut left = GRACE;
-    while !left.is_zero() && !db.query("select 1 from pg_stat_activity where usename = any($1)", &[&logins]).await?.is_empty() {
+    while !left.is_zero()
+        && !db.query("select 1 from pg_stat_activity where usename = any($1)", &[&logins]).await?.is_empty()
+    {
         tokio::time::sleep(LOOK).await;
         left = left.saturating_sub(LOOK);
     }

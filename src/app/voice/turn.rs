@@ -28,7 +28,9 @@ pub async fn turn(with: &Voice<'_>, call: &Call<'_>, number: i32) -> Result<Spok
         let spoken = match with.router.open::<Write>(&who).await {
             Ok(db) => turn.take(&who, db).await?,
             // Answered as ever; the call leaves no trace.
-            Err(Refused::ReadOnly(_) | Refused::Moving(_)) => turn.take(&who, with.router.open::<Read>(&who).await?).await?,
+            Err(Refused::ReadOnly(_) | Refused::Moving(_)) => {
+                turn.take(&who, with.router.open::<Read>(&who).await?).await?
+            }
             Err(Refused::Suspended(_)) if answering.is_confirmed(with.directory).await? => {
                 return platforms_sentence(with.directory).await;
             }
@@ -106,7 +108,8 @@ impl Turn<'_> {
         };
         let stored = stored(&given.reply);
         // What a caller leaves while the tenant moves is refused rather than lost.
-        if !I::WRITES && !(held && given.reply.left.is_some()) {
+        let is_kept = I::WRITES || held && given.reply.left.is_some();
+        if !is_kept {
             return Ok(Some(self.spoken(&opening, &stored)));
         }
         self.keep(who, &opening, &given, stored).await

@@ -37,8 +37,7 @@ pub(super) fn hold_instead(w: &World, server: &str, holds: Isolation) {
 
 /// The server where tenants of that kind live, and the one where they go, which holds the other kind from then on.
 fn ends(w: &World, from: Isolation, to: Isolation) -> (&'static str, &'static str) {
-    let (here, there) =
-        if from == Isolation::Schema { ("shared", "dedicated") } else { ("dedicated", "shared") };
+    let (here, there) = if from == Isolation::Schema { ("shared", "dedicated") } else { ("dedicated", "shared") };
     if from == to {
         hold_instead(w, there, to);
     }
@@ -119,7 +118,16 @@ fn written(url: &str, schema: &str) -> Vec<usize> {
 }
 
 fn without_clients(url: &str, schema: &str) {
-    psql(url, &["-c", &format!("delete from {schema}.memories where user_id = '{CLIENT}'; delete from {schema}.calls where user_id = '{CALLER}'")], "");
+    psql(
+        url,
+        &[
+            "-c",
+            &format!(
+                "delete from {schema}.memories where user_id = '{CLIENT}'; delete from {schema}.calls where user_id = '{CALLER}'"
+            ),
+        ],
+        "",
+    );
 }
 
 async fn moved_under_load(w: Arc<World>, from: Isolation, to: Isolation) {

@@ -31,16 +31,23 @@ fn a_move_that_does_not_fit_is_refused_before_anything_is_changed() {
         let sql = "insert into occupancy select id, 90000, 0 from clusters where name = 'dedicated' on conflict (cluster_id) do nothing";
         control.batch_execute(sql).await.unwrap();
         refused(&w, &["--to", "dedicated"], "is full");
-        control.batch_execute("delete from occupancy where cluster_id <> (select cluster_id from placements);
-                               update occupancy set kept = 1").await.unwrap();
+        control
+            .batch_execute(
+                "delete from occupancy where cluster_id <> (select cluster_id from placements);
+                               update occupancy set kept = 1",
+            )
+            .await
+            .unwrap();
 
         let db = w.superuser("shared", &tenant.database).await;
         let owner = w.prefix.tenant(tenant.id, "owner");
         db.batch_execute(&format!("set role {owner}; create table tenant_1.extra (); reset role")).await.unwrap();
         refused(&w, &["--to", "dedicated"], "extra that no migration made");
-        db.batch_execute("drop table tenant_1.extra; insert into tenant_1.refinery_schema_history values (999, 'x', '', '')")
-            .await
-            .unwrap();
+        db.batch_execute(
+            "drop table tenant_1.extra; insert into tenant_1.refinery_schema_history values (999, 'x', '', '')",
+        )
+        .await
+        .unwrap();
         refused(&w, &["--to", "dedicated"], "schema version 999");
         db.batch_execute("delete from tenant_1.refinery_schema_history where version = 999").await.unwrap();
         let stray = w.superuser("dedicated", "postgres").await;
