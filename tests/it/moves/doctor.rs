@@ -17,6 +17,8 @@ fn codes(w: &World) -> Vec<String> {
     codes
 }
 
+/// Turns red when the doctor does not look at moves.
+///
 /// What is half made is expected while its job lives, called what it is once the job was given up, and gone when that is taken back.
 #[test]
 fn half_a_target_is_expected_while_its_job_lives() {
@@ -49,7 +51,7 @@ fn half_a_target_is_expected_while_its_job_lives() {
     });
 }
 
-/// Seen red without the step `DropOther`: the absence was not proven.
+/// Turns red without the step `DropOther`: the absence is not proven.
 #[test]
 fn an_erasure_takes_along_what_is_kept_elsewhere() {
     world(async |w| {

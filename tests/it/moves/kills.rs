@@ -5,7 +5,7 @@ use strowger::control::clusters::Isolation;
 use crate::crash::tapped::{Tapped, in_lanes, some_deaths};
 use crate::support::World;
 
-/// Seen red when a move that is gone on with turns without copying again.
+/// Turns red when a move that is gone on with, or a later one, takes what was copied before for a copy that need not be made again.
 #[test]
 fn a_killed_move_is_finished_when_run_again() {
     in_lanes(async |w, lane| {

@@ -13,7 +13,7 @@ fn refused(w: &World, args: &[&str], says: &str) {
     assert_eq!((ran.code, ran.stderr.contains(says)), (Some(3), true), "{says}: {}", ran.stderr);
 }
 
-/// Nothing is made on any cluster, and no job is begun.
+/// Nothing is made on any cluster, and no job is begun. Turns red when what is there already is not looked for.
 #[test]
 fn a_move_that_does_not_fit_is_refused_before_anything_is_changed() {
     world(async |w| {
@@ -70,7 +70,7 @@ fn a_move_that_does_not_fit_is_refused_before_anything_is_changed() {
     });
 }
 
-/// Two names of one server: its roles are there already.
+/// Turns red when servers are not asked who they are: the roles would be taken for somebody's leftovers.
 #[test]
 fn one_server_under_two_names_is_no_way_to_go() {
     world(async |w| {
@@ -85,6 +85,7 @@ fn one_server_under_two_names_is_no_way_to_go() {
     });
 }
 
+/// Turns red when a table's size is not asked for.
 #[test]
 fn a_plan_says_what_there_is_and_changes_nothing() {
     world(async |w| {
@@ -109,7 +110,7 @@ fn a_plan_says_what_there_is_and_changes_nothing() {
     });
 }
 
-/// Seen red without `Refused::Moving`: the code was another. Somebody's open write keeps the move waiting until it gives up, and then the
+/// Turns red when `admitted` lets writes through while a tenant is held. Somebody's open write keeps the move waiting until it gives up, and then the
 /// tenant is written to again.
 #[test]
 fn while_it_moves_a_tenant_is_read_and_greeted_and_its_writes_are_refused_by_name() {
@@ -153,6 +154,8 @@ async fn tenant_is_held(w: &World) -> bool {
         .get(0)
 }
 
+/// Turns red when a suspended tenant is not shut out where it arrives, and when the doctor takes what is kept for something unknown.
+///
 /// Each goes to where a new one would; what they leave keeps the cluster from being forgotten, and then nothing does.
 #[test]
 fn a_drained_cluster_is_left_by_all() {
