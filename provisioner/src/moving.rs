@@ -7,6 +7,7 @@
 //! What a newcomer gets wrong: a copy is only worth the lock under which it was made. A move that is gone on with after a kill copies anew,
 //! and turns only while the job is still its holder's.
 
+use strowger::clock::Clock;
 use strowger::control::clusters::{self, Cluster, Isolation};
 use strowger::control::jobs::{self, Job};
 use strowger::control::keys::Ring;
@@ -99,6 +100,7 @@ pub(crate) async fn carry(with: &Provisioner, job: &Job, tenant: &Tenant, from: 
 }
 
 async fn carry_held(with: &Provisioner, job: &Job, tenant: &Tenant, from: &Cluster, to: &Cluster) -> Result<()> {
+    let began = Clock::system();
     hold(with, job, tenant, true).await?;
     let mut here = AdminDb::open_for(with, from, &tenant.database, tenant).await?;
     // Whatever was acknowledged is there when this returns, and nothing comes after it.
@@ -122,7 +124,8 @@ async fn carry_held(with: &Provisioner, job: &Job, tenant: &Tenant, from: &Clust
     let mut change = with.control.change(&with.actor).await?;
     keep_job(with, job, &mut change).await?;
     let keep_s = job.params["keep_s"].as_i64().unwrap_or_default();
-    moves::turn(&mut change, tenant.id, epoch + 1, keep_s).await?;
+    let held_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    moves::turn(&mut change, tenant.id, epoch + 1, keep_s, held_ms).await?;
     Ok(change.commit().await?)
 }
 

@@ -121,8 +121,14 @@ pub async fn hold(change: &mut Change, tenant: TenantId, held: bool) -> Result<(
 
 /// The tenant lives where it was on its way to, with data of that epoch, and is written to again; where it lived is kept.
 ///
-/// All of it is this one change. What a restore had replaced stays behind, and with it the way back to that.
-pub async fn turn(change: &mut Change, tenant: TenantId, epoch: i32, keep_s: i64) -> Result<(), ControlError> {
+/// All of it is this one change, and `held_ms`, how long nothing was written, is noted with it. What a restore had replaced stays behind, and with it the way back to that.
+pub async fn turn(
+    change: &mut Change,
+    tenant: TenantId,
+    epoch: i32,
+    keep_s: i64,
+    held_ms: u64,
+) -> Result<(), ControlError> {
     let sql = "with former as (select cluster_id, isolation, database from placements where tenant_id = $1),
                     turned as (
                         update placements p
@@ -140,7 +146,8 @@ pub async fn turn(change: &mut Change, tenant: TenantId, epoch: i32, keep_s: i64
     let row = row.ok_or_else(|| ControlError::Conflict(format!("tenant {tenant} is on its way to nowhere")))?;
     sqlx::query("delete from replaced_schemas where tenant_id = $1").bind(tenant.get()).execute(change.conn()).await?;
     let (from, to): (i32, i32) = (row.try_get(0)?, row.try_get(1)?);
-    let detail = json!({ "from_cluster": from, "to_cluster": to, "epoch": epoch, "kept_s": keep_s });
+    let detail =
+        json!({ "from_cluster": from, "to_cluster": to, "epoch": epoch, "kept_s": keep_s, "held_ms": held_ms });
     change.record("placement.move", Some(tenant), detail).await
 }
 

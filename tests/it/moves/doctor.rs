@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 use strowger::control::clusters::Isolation;
+use tokio_postgres::error::SqlState;
 
 use super::tenant_now;
 use crate::crash::Catalog;
@@ -17,7 +18,7 @@ fn codes(w: &World) -> Vec<String> {
     codes
 }
 
-/// Turns red when the doctor does not look at moves.
+/// Turns red when the doctor does not look at moves, and when a repair of a held tenant grants what it grants any other.
 ///
 /// What is half made is expected while its job lives, called what it is once the job was given up, and gone when that is taken back.
 #[test]
@@ -38,6 +39,11 @@ fn half_a_target_is_expected_while_its_job_lives() {
                    where kind = 'move' and state <> 'done'";
         control.execute(sql, &[&"queued"]).await.unwrap();
         assert_eq!(codes(&w), Vec::<String>::new(), "it will be gone on with");
+        // Whoever puts its rights back meanwhile does not let it be written to.
+        w.ctl(&["tenant", "repair", "1"]).json();
+        let write = "insert into memories (user_id, content) values ('x', 'x')";
+        let refused = w.as_tenant(tenant.id).await.execute(write, &[]).await.unwrap_err();
+        assert_eq!(refused.code(), Some(&SqlState::INSUFFICIENT_PRIVILEGE));
         control.execute(sql, &[&"failed"]).await.unwrap();
         assert_eq!(codes(&w), ["job.failed", "tenant.held", "role.unknown"], "nobody is at it");
         let job = control.query_one("select max(id)::text from jobs where kind = 'move'", &[]).await.unwrap();
@@ -46,7 +52,6 @@ fn half_a_target_is_expected_while_its_job_lives() {
         before.still_holds(&w).await;
         let now = tenant_now(&w, tenant.id).await;
         assert_eq!((now.cluster.as_str(), now.held), ("shared", false));
-        let write = "insert into memories (user_id, content) values ('x', 'x')";
         w.as_tenant(tenant.id).await.execute(write, &[]).await.unwrap();
     });
 }

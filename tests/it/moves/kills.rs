@@ -4,6 +4,7 @@ use strowger::control::clusters::Isolation;
 
 use crate::crash::tapped::{Tapped, in_lanes, some_deaths};
 use crate::support::World;
+use crate::support::counting_proxy::Moment;
 
 /// Turns red when a move that is gone on with, or a later one, takes what was copied before for a copy that need not be made again.
 #[test]
@@ -30,6 +31,26 @@ fn a_killed_move_is_finished_when_run_again() {
             assert_eq!(found, written, "{moment:?} {at}: each acknowledged write is there");
         }
         println!("tenant move: killed along {statements} statements ({lane:?})");
+        w.ctl(&["doctor"]).json();
+    });
+}
+
+/// Not by the command but by whoever looks for what is left undone. Turns red when only the first attempt at a move may turn it.
+#[test]
+fn what_a_killed_move_began_a_worker_finishes() {
+    crate::support::world(async |w| {
+        let tenant = w.tenant("One", Isolation::Database).await;
+        let tapped = Tapped::new(&w).await;
+        let command = ["tenant", "move", "1", "--offline", "--to", "shared"];
+        let (_, statements) = tapped.run(&command).await;
+        w.ctl(&["tenant", "move", "1", "--undo"]).json();
+        tapped.stop(statements / 2, Moment::Unsent, &command).await;
+        let mut worker = crate::jobs::worker(&w);
+        let control = crate::jobs::control(&w).await;
+        crate::jobs::until(&control, "select not exists (select from jobs where state in ('queued', 'running'))").await;
+        worker.kill().await.unwrap();
+        let now = super::tenant_now(&w, tenant.id).await;
+        assert_eq!((now.cluster.as_str(), now.held), ("shared", false));
         w.ctl(&["doctor"]).json();
     });
 }
