@@ -31,6 +31,7 @@ pub(super) async fn run(with: &Provisioner, command: &Cluster, output: Output) -
             show(output, &list(with).await?)
         }
         Cluster::Drain { name, moves, keep } => drain(with, name, moves.then_some(*keep), output).await,
+        Cluster::Rebalance { .. } => show(output, &json!(moves::proposed(with).await?)),
         Cluster::Remove { name } => {
             let left = operations::remove(with, name).await?;
             show(output, &json!({ "removed": name, "left_on_the_server": left }))?;

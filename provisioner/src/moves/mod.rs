@@ -131,6 +131,32 @@ pub async fn end_kept(with: &Provisioner) -> Result<usize> {
     Ok(over.len())
 }
 
+/// A move that would even clusters out.
+#[derive(Debug, serde::Serialize)]
+pub struct Proposed {
+    /// Whose.
+    pub customer_id: TenantId,
+    /// Where it lives.
+    pub from: String,
+    /// Where it would have more connections.
+    pub to: String,
+}
+
+/// Moves that would give tenants more connections each, the newest tenants of a cluster first. Nothing is moved.
+pub async fn proposed(with: &Provisioner) -> Result<Vec<Proposed>> {
+    let all: Vec<Candidate> = clusters::occupancy(&with.control).await?.into_iter().map(Candidate::of).collect();
+    let mut left: Vec<Tenant> =
+        tenants::list(&with.control).await?.into_iter().filter(|tenant| tenant.state.is_kept()).collect();
+    let mut proposed = Vec::new();
+    for (from, to) in placement::even_out(&all) {
+        let (Some(from), Some(to)) = (all.get(from), all.get(to)) else { continue };
+        let Some(at) = left.iter().rposition(|tenant| tenant.cluster_id() == from.id) else { continue };
+        let customer_id = left.remove(at).id;
+        proposed.push(Proposed { customer_id, from: from.name.clone(), to: to.name.clone() });
+    }
+    Ok(proposed)
+}
+
 /// A tenant that was moved off a cluster, or why not.
 #[derive(Debug, serde::Serialize)]
 pub struct Moved {

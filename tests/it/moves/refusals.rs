@@ -189,3 +189,22 @@ fn a_drained_cluster_is_left_by_all() {
         w.ctl(&["cluster", "remove", "shared"]).json();
     });
 }
+
+/// Turns red when a proposal is made for a tenant that does not live there, or towards a cluster that is closed.
+#[test]
+fn moves_are_proposed_and_not_made() {
+    world(async |w| {
+        hold_instead(&w, "dedicated", Isolation::Schema);
+        for name in ["One", "Two", "Three", "Four"] {
+            let create = ["tenant", "create", "--name", name, "--isolation", "schema", "--cluster", "shared"];
+            w.ctl(&create).json();
+        }
+        w.ctl(&["tenant", "create", "--name", "Five", "--isolation", "schema", "--cluster", "dedicated"]).json();
+        let rebalance = ["cluster", "rebalance", "--dry-run"];
+        let newest = json!([{ "customer_id": 4, "from": "shared", "to": "dedicated" }]);
+        assert_eq!(w.ctl(&rebalance).json(), newest);
+        w.ctl(&["cluster", "cordon", "dedicated"]).json();
+        assert_eq!(w.ctl(&rebalance).json(), json!([]));
+        assert_eq!(w.ctl(&["cluster", "rebalance"]).code, Some(2), "it moves nobody by itself");
+    });
+}

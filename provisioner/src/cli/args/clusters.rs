@@ -50,6 +50,12 @@ pub(in crate::cli) enum Cluster {
         #[arg(long, default_value = "7d", value_parser = seconds, requires = "moves")]
         keep: i64,
     },
+    /// Propose moves that give tenants more connections each, within a kind and a region; carries none out
+    Rebalance {
+        /// Only say which; `tenant move` is yours to say
+        #[arg(long, required = true)]
+        dry_run: bool,
+    },
     /// Forget a cluster where no tenant's data is left; the server itself is not touched
     Remove { name: String },
     /// Ask a cluster, or all of them, how they are
