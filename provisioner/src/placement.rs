@@ -52,6 +52,16 @@ impl Candidate {
         u64::from(self.occupancy.kept) * schema::RELATIONS
     }
 
+    /// Whether its catalogs are so full that it comes last.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.relations() >= CROWDED
+    }
+
+    /// Connections for each tenant that is there, in millionths; `None` where nobody is.
+    fn held_share(&self) -> Option<u64> {
+        (u64::from(self.connection_budget) * 1_000_000).checked_div(u64::from(self.occupancy.served))
+    }
+
     /// Connections for each tenant if one more came, in millionths.
     fn share(&self) -> u64 {
         u64::from(self.connection_budget) * 1_000_000 / (u64::from(self.occupancy.served) + 1)
@@ -73,14 +83,45 @@ pub struct Wanted<'a> {
 pub fn choose<'c>(all: &'c [Candidate], wanted: &Wanted<'_>) -> Result<&'c Candidate, String> {
     let fits = |candidate: &&Candidate| why_not(candidate, wanted).is_none();
     let rank = |candidate: &&Candidate| {
-        let relations = candidate.relations();
-        (relations >= CROWDED, Reverse(candidate.share()), relations, candidate.id)
+        (candidate.is_crowded(), Reverse(candidate.share()), candidate.relations(), candidate.id)
     };
     all.iter().filter(fits).min_by_key(rank).ok_or_else(|| refusal(all, wanted))
 }
 
+/// Moves, one after the other, that even the connections for each tenant out: places in `all`, from and to.
+///
+/// Each takes a tenant off the cluster that has the fewest for each, to the one of its kind and region where it would have the most; the
+/// last one is the last that leaves the tenant better off.
+pub fn even_out(all: &[Candidate]) -> Vec<(usize, usize)> {
+    let mut now: Vec<Candidate> = all.to_vec();
+    let mut moves = Vec::new();
+    while let Some((from, to)) = next_move(&now) {
+        for (at, by) in [(from, -1), (to, 1)] {
+            if let Some(candidate) = now.get_mut(at) {
+                let held = &mut candidate.occupancy;
+                held.served = held.served.saturating_add_signed(by);
+                held.kept = held.kept.saturating_add_signed(by);
+            }
+        }
+        moves.push((from, to));
+    }
+    moves
+}
+
+fn next_move(now: &[Candidate]) -> Option<(usize, usize)> {
+    let alike = |a: &Candidate, b: &Candidate| a.id != b.id && a.kind == b.kind && a.region == b.region;
+    let better = |(at, from): (usize, &Candidate)| {
+        let takes = |to: &Candidate| alike(from, to) && to.admission == Admission::Open && !to.is_crowded();
+        let (best, to) = now.iter().enumerate().filter(|(_, to)| takes(to)).max_by_key(|(_, to)| to.share())?;
+        (to.share() > from.held_share()?).then_some((at, best))
+    };
+    let mut worst_first: Vec<(usize, &Candidate)> = now.iter().enumerate().collect();
+    worst_first.sort_by_key(|(_, candidate)| candidate.held_share());
+    worst_first.into_iter().find_map(better)
+}
+
 /// What speaks against a cluster, if anything does.
-fn why_not(candidate: &Candidate, wanted: &Wanted<'_>) -> Option<String> {
+pub(crate) fn why_not(candidate: &Candidate, wanted: &Wanted<'_>) -> Option<String> {
     let kind = wanted.isolation.cluster_kind();
     if wanted.cluster.is_some_and(|name| name != candidate.name) {
         return Some("has another name".to_owned());
@@ -164,7 +205,33 @@ mod tests {
         assert!(chosen(&[], &ANY).contains("`cluster add`"));
     }
 
+    #[test]
+    fn a_fleet_is_evened_out_within_a_kind_and_a_region() {
+        let mut all =
+            [candidate(1, 60, 6), candidate(2, 60, 0), candidate(3, 60, 0), candidate(4, 60, 0), candidate(5, 60, 0)];
+        all[2].admission = Admission::Cordoned;
+        all[3].region = "us".to_owned();
+        all[4].kind = "dedicated".to_owned();
+        assert_eq!(even_out(&all), [(0, 1); 3]);
+        all[1].occupancy.kept = 90_000;
+        assert_eq!(even_out(&all), [], "crowded catalogs take nobody");
+        assert_eq!(even_out(&[candidate(1, 60, 3), candidate(2, 60, 2)]), [], "nobody would be better off");
+    }
+
     proptest! {
+        /// It ends, and at its end no share is below another's by more than one tenant.
+        #[test]
+        fn evened_out_is_even(raw in proptest::collection::vec((1..200_u32, 0..60_u32), 1..5)) {
+            let mut all: Vec<Candidate> = (1..).zip(raw).map(|(id, (budget, served))| candidate(id, budget, served)).collect();
+            for (from, to) in even_out(&all) {
+                all[from].occupancy.served -= 1;
+                all[to].occupancy.served += 1;
+            }
+            for (a, b) in all.iter().flat_map(|a| all.iter().map(move |b| (a, b))).filter(|(a, b)| a.id != b.id) {
+                prop_assert!(a.held_share().is_none_or(|held| held >= b.share()), "{a:?} {b:?}");
+            }
+        }
+
         /// Whatever there is: what is chosen fits, and nothing that fits has more connections for each tenant, unless crowded.
         #[test]
         fn nothing_better_is_passed_over(

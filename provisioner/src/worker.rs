@@ -16,7 +16,7 @@ use crate::Provisioner;
 use crate::admin_db::AdminDb;
 use crate::error::Result;
 use crate::steps::{self, MAINTENANCE_DATABASE};
-use crate::{erase, fleet, reconcile, restore};
+use crate::{erase, fleet, moves, reconcile, restore};
 
 /// How often due jobs are looked for when no news comes.
 const POLL: Duration = Duration::from_secs(2);
@@ -144,6 +144,9 @@ async fn look_around(with: &Provisioner) {
         }
         if let Err(error) = restore::end_kept(with).await {
             tracing::warn!(%error, "cannot drop what restores replaced and is kept no longer");
+        }
+        if let Err(error) = moves::end_kept(with).await {
+            tracing::warn!(%error, "cannot drop what is kept no longer where tenants lived before");
         }
         look_over(with).await;
     }

@@ -152,6 +152,11 @@ pub struct Cluster {
 }
 
 impl Cluster {
+    /// How tenants are kept apart there.
+    pub fn isolation(&self) -> Isolation {
+        if self.kind == Isolation::Schema.cluster_kind() { Isolation::Schema } else { Isolation::Database }
+    }
+
     /// The database that holds tenants' schemas on a shared cluster.
     pub fn shared_database(prefix: &Prefix) -> String {
         prefix.name("shared")
@@ -262,6 +267,15 @@ pub async fn remove(change: &mut Change, name: &str) -> Result<(), ControlError>
         return Err(ControlError::Conflict(format!(
             "{kept} tenants that are not erased live on cluster {name}: see `strowgerctl tenant list`; deleted ones count until \
              they are erased. `strowgerctl cluster drain {name}` keeps new ones away"
+        )));
+    }
+    let former: i64 = sqlx::query_scalar("select count(*) from moves where cluster_id = $1")
+        .bind(id)
+        .fetch_one(change.conn())
+        .await?;
+    if former > 0 {
+        return Err(ControlError::Conflict(format!(
+            "{former} tenants are on their way to cluster {name}, or have left it and what they had there is kept: a worker drops that in its time"
         )));
     }
     for sql in ["delete from cluster_admins where cluster_id = $1", "delete from clusters where id = $1"] {

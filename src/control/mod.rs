@@ -17,6 +17,7 @@ pub mod keys;
 pub mod locks;
 pub mod migrations;
 pub mod models;
+pub mod moves;
 pub mod numbers;
 pub mod placements;
 pub mod playbooks;

@@ -5,6 +5,7 @@ use sqlx::postgres::PgRow;
 use time::OffsetDateTime;
 
 use super::clusters::{ClusterId, Isolation};
+use super::moves::Place;
 use super::{Change, Control, ControlError};
 use crate::id::{Region, TenantId};
 
@@ -111,6 +112,8 @@ pub struct Tenant {
     pub generation: i64,
     /// Where its migrations stand, as control last heard.
     pub schema_version: i32,
+    /// Whether nothing is written to its data, because it is being carried over.
+    pub held: bool,
 }
 
 impl Tenant {
@@ -124,6 +127,19 @@ impl Tenant {
     pub fn in_schema(&self, schema: String) -> Self {
         Self { schema, ..self.clone() }
     }
+
+    /// The same as it is to be, or was, in another place.
+    #[must_use]
+    pub fn at(&self, place: &Place) -> Self {
+        Self {
+            cluster_id: place.cluster,
+            cluster: place.cluster_name.clone(),
+            isolation: place.isolation,
+            database: place.database.clone(),
+            login_role: place.login.clone(),
+            ..self.clone()
+        }
+    }
 }
 
 fn as_text<S: serde::Serializer>(value: &impl std::fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {
@@ -132,7 +148,7 @@ fn as_text<S: serde::Serializer>(value: &impl std::fmt::Display, serializer: S) 
 
 const SELECT: &str =
     "select t.id, t.name, t.region, t.state, t.state_reason, t.state_until, p.isolation, c.name as cluster, c.id as cluster_id,
-                             p.database, p.schema, p.login, p.generation, p.schema_version
+                             p.database, p.schema, p.login, p.generation, p.schema_version, p.held
                       from tenants t join placements p on p.tenant_id = t.id join clusters c on c.id = p.cluster_id";
 
 fn from_row(row: &PgRow) -> Result<Tenant, ControlError> {
@@ -151,6 +167,7 @@ fn from_row(row: &PgRow) -> Result<Tenant, ControlError> {
         login_role: row.try_get("login")?,
         generation: row.try_get("generation")?,
         schema_version: row.try_get("schema_version")?,
+        held: row.try_get("held")?,
     })
 }
 
@@ -269,6 +286,7 @@ pub async fn forget(change: &mut Change, id: TenantId, as_what: State, reason: &
         "delete from backups where tenant_id = $1",
         "delete from backup_schedules where tenant_id = $1",
         "delete from replaced_schemas where tenant_id = $1",
+        "delete from moves where tenant_id = $1",
         "delete from data_keys where tenant_id = $1",
         "delete from placements where tenant_id = $1",
         "update tenants set name = '(erased ' || id || ')' where id = $1",

@@ -80,7 +80,7 @@ impl Claimed {
 /// Leases the next item of these kinds to `holder`: of the served tenants that have due work and room, the one that waits longest.
 pub async fn claim(control: &Control, holder: &str, kinds: &[&str]) -> Result<Option<Claimed>, ControlError> {
     let turn = "select s.tenant_id from work_turns s join tenants t on t.id = s.tenant_id
-                where t.state = 'active'
+                where t.state = 'active' and not exists (select from placements p where p.tenant_id = t.id and p.held)
                   and s.tenant_id in (select tenant_id from work_items
                                       where state in ('queued', 'leased') and not_before <= now() and kind = any($2))
                   and $1 > (select count(*) from work_items l

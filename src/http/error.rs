@@ -130,6 +130,11 @@ impl From<Refused> for Problem {
             Refused::ReadOnly(_) => {
                 Self::new(StatusCode::FORBIDDEN, "tenant_read_only", "This customer can only be read at the moment.")
             }
+            Refused::Moving(_) => Self::unavailable(
+                "tenant_moving",
+                "This customer is moving and can only be read for the moment. Try again shortly.",
+                &refused,
+            ),
             Refused::NotReady(_) => Self::unavailable("tenant_not_ready", "This customer is not ready yet.", &refused),
             Refused::SchemaVersion { version, ref serves, .. } => {
                 let (oldest, newest) = (serves.start(), serves.end());

@@ -100,6 +100,11 @@ impl<I: Intent> TenantDb<I> {
         self.route.placement.tenant
     }
 
+    /// Whether its data is being carried to another cluster: what would be written now is not.
+    pub fn is_held(&self) -> bool {
+        self.route.placement.held
+    }
+
     /// How this tenant's callers write local numbers.
     pub fn region(&self) -> Region {
         self.route.placement.region

@@ -29,6 +29,9 @@ pub enum Refused {
     /// An operator made it read-only, and this would write.
     #[error("tenant {0} is read-only")]
     ReadOnly(TenantId),
+    /// Its data is being carried to another cluster, and this would write: in a moment it can.
+    #[error("tenant {0} is moving")]
+    Moving(TenantId),
     /// It is still being made.
     #[error("tenant {0} is not ready yet")]
     NotReady(TenantId),
@@ -159,6 +162,7 @@ impl Router {
                 Err(Refused::SchemaVersion { tenant, version, serves: self.serves.clone() })
             }
             State::ReadOnly if I::WRITES => Err(Refused::ReadOnly(tenant)),
+            State::Active if I::WRITES && route.placement.held => Err(Refused::Moving(tenant)),
             State::Active | State::ReadOnly => Ok(route),
             State::Suspended => Err(Refused::Suspended(tenant)),
             State::Provisioning => Err(Refused::NotReady(tenant)),

@@ -32,6 +32,7 @@ mod meaning;
 mod memories;
 mod memory_search;
 mod model;
+mod moves;
 mod old_client;
 mod playbooks;
 mod processing;

@@ -38,52 +38,74 @@ pub(crate) async fn load(owner: &Owner<'_>, mut from: Opened, target: &Target<'_
             schema::MAX
         )));
     }
-    let role = target.prefix.tenant(tenant.id, "owner");
-    owner.run(&format!("create schema {} authorization {}", ident(&tenant.schema), ident(&role))).await?;
-    owner.enter(&tenant.schema).await?;
+    let what = format!("backup {}", from.manifest.backup);
+    let keys = lay_out(owner, target, version, &from.manifest.tables, &what).await?;
+    for table in from.manifest.tables.clone() {
+        fill(owner, &mut from, &table).await?;
+    }
+    let manifest = from.manifest.clone();
+    from.end().await?;
+    tie(owner, &keys).await?;
+    for table in manifest.tables.iter().filter(|table| !READ_ONLY_TABLES.contains(&table.name.as_str())) {
+        compare(owner, &what, table).await?;
+    }
+    owner.run(&schema::between(version + 1..=schema::MAX, &steps::now())).await?;
+    name(owner, target).await?;
+    owner.run(&steps::grants(target.prefix, tenant, true)).await?;
+    Ok(manifest)
+}
+
+/// Makes the schema of a version with empty tables, which must be shaped as expected; gives the foreign keys, which are off.
+pub(super) async fn lay_out(
+    owner: &Owner<'_>,
+    target: &Target<'_>,
+    version: i32,
+    expected: &[Table],
+    what: &str,
+) -> Result<Vec<ForeignKey>> {
+    let role = target.prefix.tenant(target.tenant.id, "owner");
+    let schema = ident(&target.tenant.schema);
+    owner.run(&format!("create schema {schema} authorization {}", ident(&role))).await?;
+    owner.enter(&target.tenant.schema).await?;
     owner.run(&schema::batch_to(version, &steps::now())).await?;
     let names = schema::tables(version);
-    same_shape(&shapes(owner, &names).await?, &from.manifest)?;
-
+    same_shape(&shapes(owner, &names).await?, expected, version, what)?;
     let keys = foreign_keys(owner, &names).await?;
     for key in &keys {
         owner.run(&format!("alter table {} drop constraint {}", key.table, key.name)).await?;
     }
     // What the migrations themselves have put there.
     owner.run(&format!("truncate {}", names.join(", "))).await?;
-    for table in from.manifest.tables.clone() {
-        fill(owner, &mut from, &table).await?;
-    }
-    let manifest = from.manifest.clone();
-    from.end().await?;
-    for key in &keys {
-        owner.run(&format!("alter table {} add constraint {} {}", key.table, key.name, key.definition)).await?;
-    }
-    for table in &manifest.tables {
-        compare(owner, &manifest, table).await?;
-    }
-    owner.run(&schema::between(version + 1..=schema::MAX, &steps::now())).await?;
-    owner
-        .execute("insert into identity (tenant_id, epoch) values ($1, $2)", &[&tenant.id.get(), &target.epoch])
-        .await?;
-    owner.run(&steps::grants(target.prefix, tenant, true)).await?;
-    Ok(manifest)
+    Ok(keys)
 }
 
-fn same_shape(made: &[Table], manifest: &Manifest) -> Result<()> {
+/// Puts the foreign keys on, which checks what was filled in.
+pub(super) async fn tie(owner: &Owner<'_>, keys: &[ForeignKey]) -> Result<()> {
+    for key in keys {
+        owner.run(&format!("alter table {} add constraint {} {}", key.table, key.name, key.definition)).await?;
+    }
+    Ok(())
+}
+
+/// Has the schema say whose it is.
+pub(super) async fn name(owner: &Owner<'_>, target: &Target<'_>) -> Result<()> {
+    let sql = "insert into identity (tenant_id, epoch) values ($1, $2)";
+    owner.execute(sql, &[&target.tenant.id.get(), &target.epoch]).await.map(drop)
+}
+
+fn same_shape(made: &[Table], expected: &[Table], version: i32, what: &str) -> Result<()> {
     let shape = |tables: &[Table]| -> Vec<(String, Vec<String>)> {
         tables.iter().map(|table| (table.name.clone(), table.columns.clone())).collect()
     };
-    if shape(made) == shape(&manifest.tables) {
+    if shape(made) == shape(expected) {
         return Ok(());
     }
     Err(Error::Conflict(format!(
-        "backup {} has other tables or columns than schema version {} makes: `strowgerctl backup extract` still reads it",
-        manifest.backup, manifest.schema_version
+        "{what} has other tables or columns than schema version {version} makes: `strowgerctl backup extract` reads a backup of it"
     )))
 }
 
-struct ForeignKey {
+pub(super) struct ForeignKey {
     table: String,
     name: String,
     definition: String,
@@ -116,24 +138,21 @@ async fn fill(owner: &Owner<'_>, from: &mut Opened, table: &Table) -> Result<()>
             into.send(Cursor::new(text)).await.map_err(failed())?;
         }
     }
-    expect(&from.manifest, table, &tally, "in the store")?;
+    expect(&format!("backup {}", from.manifest.backup), table, &tally, "in the store")?;
     if let Some(mut into) = into {
         into.as_mut().finish().await.map_err(failed())?;
     }
     Ok(())
 }
 
-/// Reads a restored table back, and sets its sequences.
-async fn compare(owner: &Owner<'_>, manifest: &Manifest, table: &Table) -> Result<()> {
-    if READ_ONLY_TABLES.contains(&table.name.as_str()) {
-        return Ok(());
-    }
+/// Reads a filled table back, and sets its sequences.
+pub(super) async fn compare(owner: &Owner<'_>, what: &str, table: &Table) -> Result<()> {
     let mut tally = Tally::default();
     let mut rows = std::pin::pin!(owner.copy_out(&format!("copy {} to stdout", columns_of(table))).await?);
     while let Some(bytes) = rows.try_next().await.map_err(Error::postgres(format!("read {} back", table.name)))? {
         tally.feed(&bytes);
     }
-    expect(manifest, table, &tally, "restored")?;
+    expect(what, table, &tally, "read back")?;
     for sequence in &table.sequences {
         let sql = format!(
             "select setval(pg_get_serial_sequence({}, {}), {}, {})",
@@ -147,12 +166,12 @@ async fn compare(owner: &Owner<'_>, manifest: &Manifest, table: &Table) -> Resul
     Ok(())
 }
 
-fn expect(manifest: &Manifest, table: &Table, tally: &Tally, which: &str) -> Result<()> {
+fn expect(what: &str, table: &Table, tally: &Tally, which: &str) -> Result<()> {
     if (tally.rows, tally.bytes, tally.checksum()) == (table.rows, table.bytes, table.checksum.clone()) {
         return Ok(());
     }
     Err(Error::Conflict(format!(
-        "backup {}: {} {which} has {} rows and {} bytes and should have {} and {}, or the same with other content: nothing was changed",
-        manifest.backup, table.name, tally.rows, tally.bytes, table.rows, table.bytes
+        "{what}: {} {which} has {} rows and {} bytes and should have {} and {}, or the same with other content: nothing was changed",
+        table.name, tally.rows, tally.bytes, table.rows, table.bytes
     )))
 }

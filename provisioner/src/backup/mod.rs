@@ -7,6 +7,7 @@
 //! What a newcomer gets wrong: the tables come from the schema version, never from the catalog, which grows with the neighbours; and a
 //! backup that is not whole has another name, so that nobody can take it for one.
 
+mod carry;
 mod catalogue;
 mod chunks;
 mod dump;
@@ -19,6 +20,7 @@ mod retention;
 mod store;
 mod tally;
 
+pub(crate) use carry::{carry, version_of};
 pub use catalogue::{BACKUPS_TO, get, has_data};
 pub(crate) use catalogue::{
     back_up, begun, destroy_all, is_scheduled, outlived, promise, remove, retain, store_for, take_back, whole,

@@ -11,6 +11,7 @@ use crate::Provisioner;
 use crate::bootstrap::{self, ClusterSpec};
 use crate::clusters as operations;
 use crate::error::{Error, Result};
+use crate::moves;
 
 pub(super) async fn run(with: &Provisioner, command: &Cluster, output: Output) -> Result<()> {
     match command {
@@ -29,7 +30,8 @@ pub(super) async fn run(with: &Provisioner, command: &Cluster, output: Output) -
             operations::cordon(with, name, *undo).await?;
             show(output, &list(with).await?)
         }
-        Cluster::Drain { name } => drain(with, name, output).await,
+        Cluster::Drain { name, moves, keep } => drain(with, name, moves.then_some(*keep), output).await,
+        Cluster::Rebalance { .. } => show(output, &json!(moves::proposed(with).await?)),
         Cluster::Remove { name } => {
             let left = operations::remove(with, name).await?;
             show(output, &json!({ "removed": name, "left_on_the_server": left }))?;
@@ -47,16 +49,29 @@ pub(super) async fn run(with: &Provisioner, command: &Cluster, output: Output) -
 }
 
 /// The result, and an exit code of its own while there is something left to move.
-async fn drain(with: &Provisioner, name: &str, output: Output) -> Result<()> {
-    let tenants = operations::drain(with, name).await?;
+async fn drain(with: &Provisioner, name: &str, moving: Option<i64>, output: Output) -> Result<()> {
+    let mut tenants = operations::drain(with, name).await?;
+    if let Some(keep_s) = moving {
+        for one in moves::empty(with, name, keep_s).await? {
+            match (&one.cluster, &one.error) {
+                (Some(cluster), _) => say(&format!("tenant {} lives on cluster {cluster}", one.customer_id)),
+                (None, error) => {
+                    say(&format!("tenant {} did not move: {}", one.customer_id, error.as_deref().unwrap_or("-")));
+                }
+            }
+        }
+        tenants = operations::drain(with, name).await?;
+    }
     show(output, &json!({ "cluster": name, "admission": "draining", "tenants_to_move": tenants }))?;
     if tenants == 0 {
-        say(&format!("nobody lives there: `strowgerctl cluster remove {name}` forgets it"));
+        say(&format!(
+            "nobody lives there: `strowgerctl cluster remove {name}` forgets it, once nothing is kept there of those who left"
+        ));
         return Ok(());
     }
     Err(Error::Unfinished(format!(
-        "cluster {name} takes no new tenants, and {tenants} still live there. Moving them is not built yet: erase them, or go on with \
-         `strowgerctl cluster cordon {name} --undo`"
+        "cluster {name} takes no new tenants, and {tenants} still live there: `strowgerctl cluster drain {name} --move` moves them, \
+         `cluster cordon {name} --undo` lets new ones in again"
     )))
 }
 

@@ -18,8 +18,8 @@ use super::input::{from_stdin, listen, superuser_from_stdin};
 use super::output::{say, show};
 use super::rotate::{on_rings, on_rotate};
 use super::{
-    accounts, audit, backups, clusters, declared, doctor, endings, import, local, migrate, model, numbers, playbooks,
-    profiles, progress, work,
+    accounts, audit, backups, clusters, declared, doctor, endings, import, local, migrate, model, moves, numbers,
+    playbooks, profiles, progress, work,
 };
 use crate::bootstrap;
 use crate::credentials::{self, Algorithm};
@@ -104,6 +104,16 @@ async fn command(cli: &Cli, with: Provisioner, control_url: &str) -> Result<()> 
             endings::erase(&with, *id, *now, *confirm, reason).await?
         }
         Command::Tenant(Tenant::Export { id, out }) => crate::backups::export(&with, *id, out).await?,
+        Command::Tenant(Tenant::Move { id, to, isolation, keep, undo, dry_run, .. }) => {
+            let asked = moves::Asked {
+                to: to.as_deref(),
+                isolation: *isolation,
+                keep_s: *keep,
+                undo: *undo,
+                dry_run: *dry_run,
+            };
+            moves::run(&with, *id, &asked, cli.output).await?
+        }
         Command::Tenant(tenant) => on_tenants(&with, tenant).await?,
         Command::Backup(command) => backups::run(&with, command, cli.output).await?,
         Command::Account(account) => accounts::run(&with, account).await?,
@@ -162,7 +172,9 @@ async fn on_tenants(with: &Provisioner, command: &Tenant) -> Result<Value> {
         Tenant::Delete { id, reason, grace } => erase::delete(with, *id, reason, *grace).await?,
         Tenant::Undelete { id, reason } => erase::undelete(with, *id, reason).await?,
         Tenant::Config(command) => return configured(with, command).await,
-        Tenant::Erase { .. } | Tenant::Receipt { .. } | Tenant::Export { .. } => return Ok(Value::Null),
+        Tenant::Erase { .. } | Tenant::Receipt { .. } | Tenant::Export { .. } | Tenant::Move { .. } => {
+            return Ok(Value::Null);
+        }
         Tenant::Repair { id } => {
             tenants::repair(with, *id).await?;
             tenants::get(with, *id).await?

@@ -14,6 +14,7 @@ mod input;
 mod local;
 mod migrate;
 mod model;
+mod moves;
 mod numbers;
 mod output;
 mod playbooks;

@@ -131,6 +131,7 @@ fn unexpected_role(ward: &mut Ward<'_>, name: &str, before: &str) {
         let remedy = Remedy::DropRole(ward.cluster.name.clone(), name.to_owned(), id);
         ward.push(Finding::new("role.orphan", place, what, "drop it, or use --fix").mended_by(remedy));
     } else if !ward.known.busy.contains(&id)
+        && !ward.known.elsewhere.contains(&(ward.cluster.id, id))
         && ward.known.tenants.get(&id).is_some_and(|t| t.state != State::Provisioning)
     {
         let what = format!("role {name}: tenant {id} lives elsewhere or has no such role");

@@ -216,6 +216,12 @@ async fn forgotten_tenants(with: &Provisioner, known: &Known) -> Result<Vec<Find
     let mut found = Vec::new();
     for tenant in known.tenants.values() {
         let id = tenant.id;
+        if tenant.held && !known.elsewhere.iter().any(|(_, elsewhere)| *elsewhere == id.get()) {
+            let what = format!("nothing can be written to tenant {id}, which does not move any more");
+            let advice =
+                format!("`strowgerctl job list --tenant {id}`, then `job retry` or `job cancel` of its newest move");
+            found.push(Finding::new("tenant.held", HERE, what, advice));
+        }
         match tenant.state {
             State::Deleted if jobs::erasure(&with.control, id).await?.is_none() => {
                 let what = format!("tenant {id} is deleted, and nothing will erase it");

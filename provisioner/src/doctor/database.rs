@@ -69,7 +69,9 @@ async fn schemas(
                 let remedy = Remedy::DropSchema(ward.cluster.name.clone(), database.to_owned(), id);
                 ward.push(Finding::new("schema.orphan", place(ward, database), what, advice).mended_by(remedy));
             }
-            (None, Some((id, _))) if !ward.known.busy.contains(&id) => {
+            (None, Some((id, _)))
+                if !ward.known.busy.contains(&id) && !ward.known.elsewhere.contains(&(ward.cluster.id, id)) =>
+            {
                 let what = format!("schema {schema}: tenant {id} lives elsewhere");
                 ward.push(Finding::new("schema.unknown", place(ward, database), what, "look what it is, then drop it"));
             }
@@ -124,10 +126,10 @@ async fn grants(db: &AdminDb, ward: &mut Ward<'_>, database: &str, tenants: &Has
                          and (select bool_or(has_table_privilege(g.oid, c.oid, p) = (c.relname = any ($1) or n.nspname = any ($5::text[])))
                               from unnest(array['insert', 'update', 'delete']) p))
                group by 1 order by 1";
-    // What a tenant that is not served may write is put right when it is served again.
+    // What a tenant that is not served may write is put right when it is served again; one that moves, when it has moved.
     let [written, read] = [State::Active, State::ReadOnly].map(|state| {
         let schemas: Vec<&str> =
-            tenants.iter().filter(|(_, tenant)| tenant.state == state).map(|(name, _)| *name).collect();
+            tenants.iter().filter(|(_, tenant)| tenant.state == state && !tenant.held).map(|(name, _)| *name).collect();
         schemas
     });
     let params: [&(dyn ToSql + Sync); 5] = [&read_only, &HISTORY_TABLE, &ward.known.prefix.name("t"), &written, &read];

@@ -17,7 +17,7 @@ use strowger::control::clusters::{self, Cluster, ClusterId};
 use strowger::control::jobs::{self, State as JobState};
 use strowger::control::numbers::{self, NumberRow};
 use strowger::control::tenants::{self, State, Tenant};
-use strowger::control::{erasures, sealed};
+use strowger::control::{erasures, moves, sealed};
 use strowger::id::{Prefix, TenantId};
 use strowger::phone::Number;
 
@@ -112,6 +112,8 @@ struct Known {
     busy: HashSet<i32>,
     epochs: HashMap<i32, i32>,
     numbers: Vec<NumberRow>,
+    /// Tenants' other places that are as they must be: on their way there, or kept.
+    elsewhere: HashSet<(ClusterId, i32)>,
 }
 
 impl Known {
@@ -133,6 +135,12 @@ impl Known {
             busy,
             epochs: sealed::epochs(&with.control).await?.into_iter().map(|(id, epoch)| (id.get(), epoch)).collect(),
             numbers: numbers::list(&with.control).await?,
+            elsewhere: moves::list(&with.control)
+                .await?
+                .iter()
+                .filter(|row| row.is_meant())
+                .map(|row| (row.place.cluster, row.tenant.get()))
+                .collect(),
         })
     }
 

@@ -58,6 +58,14 @@ pub(crate) enum Step {
     BackUp,
     /// What its schedule does not keep of a tenant's backups is gone.
     Prune,
+    /// Roles and database are there where a tenant moves to.
+    MakeReady,
+    /// Its data is there too, and it lives there.
+    Carry,
+    /// Where it lived nobody logs in any more.
+    Leave,
+    /// Nothing is left where an erased tenant lived before, or was on its way to.
+    DropOther,
 }
 
 impl Step {
@@ -94,6 +102,10 @@ impl Step {
             Self::Swap => "swap",
             Self::BackUp => "back-up",
             Self::Prune => "prune",
+            Self::MakeReady => "make-ready",
+            Self::Carry => "carry",
+            Self::Leave => "leave",
+            Self::DropOther => "drop-other",
         }
     }
 }
@@ -105,7 +117,8 @@ pub(crate) fn steps(kind: Kind) -> &'static [Step] {
         HandOver, Home, Reservation, Roles, Settle, Shred,
     };
     use Step::{
-        Arm, BackUp, Beside, Confirm, Disarm, Drain, Fill, MasterKnown, Prepare, Prune, RetireKey, Rewrap, Swap, Switch,
+        Arm, BackUp, Beside, Carry, Confirm, Disarm, Drain, DropOther, Fill, Leave, MakeReady, MasterKnown, Prepare,
+        Prune, RetireKey, Rewrap, Swap, Switch,
     };
     match kind {
         Kind::Create => &[Reservation, Home, Activate],
@@ -113,7 +126,9 @@ pub(crate) fn steps(kind: Kind) -> &'static [Step] {
         Kind::Suspend | Kind::Delete => &[Block, Fence, Settle],
         Kind::ReadOnly => &[Block, Settle, Roles, Database, Grants],
         Kind::Resume | Kind::Undelete => &[Roles, Database, Grants, Activate, Settle],
-        Kind::Erase => &[Block, Fence, Belongings, Settle, DropSchema, DropDatabase, DropRoles, DropBackups, Shred],
+        Kind::Erase => {
+            &[Block, Fence, Belongings, Settle, DropSchema, DropDatabase, DropRoles, DropOther, DropBackups, Shred]
+        }
         Kind::HandOver => &[HandOver],
         // Refused before it is waited for: nobody who knows needs it, and whoever tries it looks again.
         Kind::RotateLogin => &[Prepare, Arm, Switch, Confirm, Disarm, Drain],
@@ -124,13 +139,14 @@ pub(crate) fn steps(kind: Kind) -> &'static [Step] {
         Kind::Backup => &[BackUp, Prune],
         Kind::RestoreAs => &[Reservation, Roles, Database, Fill, Activate],
         Kind::Restore => &[Beside, Fence, Swap, Roles, Grants, Settle],
+        Kind::Move => &[MakeReady, Carry, Settle, Leave],
     }
 }
 
 /// What taking a job back means to the operator; `None` for a kind that is taken back by its opposite.
 pub(crate) fn undone_by(kind: Kind) -> Option<&'static str> {
     match kind {
-        Kind::Create | Kind::RestoreAs | Kind::RetireKey | Kind::Backup => None,
+        Kind::Create | Kind::RestoreAs | Kind::RetireKey | Kind::Backup | Kind::Move => None,
         Kind::Restore => Some("`strowgerctl backup undo` takes a restore back once it is done"),
         Kind::Suspend => Some("`strowgerctl tenant resume` takes a suspension back"),
         Kind::ReadOnly => Some("`strowgerctl tenant resume` takes it back"),
@@ -167,6 +183,7 @@ pub(crate) fn supersedes(kind: Kind) -> &'static [Kind] {
             Kind::Repair,
             Kind::Delete,
             Kind::Undelete,
+            Kind::Move,
         ],
         Kind::Create
         | Kind::Repair
@@ -177,6 +194,7 @@ pub(crate) fn supersedes(kind: Kind) -> &'static [Kind] {
         | Kind::RotateAdmin
         | Kind::Backup
         | Kind::RestoreAs
-        | Kind::Restore => &[],
+        | Kind::Restore
+        | Kind::Move => &[],
     }
 }

@@ -20,7 +20,7 @@ use time::format_description::well_known::Rfc3339;
 use crate::admin_db::AdminDb;
 use crate::error::{Error, Result};
 use crate::steps::Logins;
-use crate::{Provisioner, backup, steps};
+use crate::{Provisioner, backup, moving, steps};
 pub(crate) use kinds::{Step, steps, supersedes, undone_by};
 
 /// How long a deleted tenant is kept when nobody says otherwise.
@@ -84,7 +84,7 @@ impl<'p> Context<'p> {
             Kind::Undelete => !matches!(tenant.state, State::Deleted | State::Active),
             // An erasure that waits for the end of a grace is for a deleted tenant only.
             Kind::Erase => tenant.state != State::Deleted && self.job.params["any_state"] != Value::Bool(true),
-            Kind::Backup => !backup::has_data(tenant),
+            Kind::Backup | Kind::Move => !backup::has_data(tenant),
             Kind::HandOver | Kind::RetireKey | Kind::Rewrap | Kind::RotateAdmin => false,
         }
     }
@@ -137,6 +137,10 @@ impl<'p> Context<'p> {
             (Step::Fill, Some((tenant, cluster))) => backup::fill(with, self.job, tenant, cluster).await,
             (Step::Beside, Some((tenant, cluster))) => backup::beside(with, self.job, tenant, cluster).await,
             (Step::Swap, Some((tenant, cluster))) => backup::swap(with, self.job, tenant, cluster).await,
+            (Step::MakeReady, Some((tenant, _))) => moving::make_ready(with, self.job, tenant).await,
+            (Step::Carry, Some((tenant, cluster))) => moving::carry(with, self.job, tenant, cluster).await,
+            (Step::Leave, Some((tenant, _))) => moving::leave(with, tenant).await,
+            (Step::DropOther, Some((tenant, _))) => moving::drop_other(with, tenant).await,
             (Step::BackUp, Some((tenant, cluster))) => backup::back_up(with, self.job, tenant, cluster).await,
             (Step::Prune, Some((tenant, _))) => backup::retain(with, self.job, tenant.id).await,
             (_, None) => Err(Error::Conflict(format!("job {} is about a tenant that is not there", self.job.id))),
@@ -195,6 +199,7 @@ impl<'p> Context<'p> {
             Step::Database => steps::drop_database(self.with, cluster, tenant).await,
             Step::Fill => steps::drop_schema(self.with, cluster, tenant).await,
             Step::BackUp => backup::take_back(self.with, self.job, tenant.id).await,
+            Step::MakeReady => moving::take_back(self.with, self.job, tenant, cluster).await,
             _ => Ok(()),
         }
     }
@@ -288,7 +293,8 @@ async fn make(
                 Kind::Repair | Kind::Restore => tenant.state == State::Active,
                 _ => true,
             };
-            steps::ensure_grants(with, db, tenant, writes).await
+            // What is being carried over is not written to, whoever else puts its rights back.
+            steps::ensure_grants(with, db, tenant, writes && !tenant.held).await
         }
     }
 }

@@ -124,13 +124,7 @@ impl<'p> Logins<'p> {
     pub(crate) async fn drain(&self) -> Result<()> {
         let Some(retiring) = &self.turn.retiring else { return Ok(()) };
         if self.tenant.is_some() {
-            let db = self.open().await?;
-            let mut left = GRACE;
-            while !left.is_zero() && db.exists("select 1 from pg_stat_activity where usename = $1", retiring).await? {
-                tokio::time::sleep(LOOK).await;
-                left = left.saturating_sub(LOOK);
-            }
-            db.end_sessions("usename = $1", &[retiring]).await?;
+            drain(&self.open().await?, std::slice::from_ref(retiring)).await?;
         }
         let mut change = self.with.control.change(&self.with.actor).await?;
         turns::retired(&mut change, self.whose(), retiring).await?;
@@ -165,4 +159,16 @@ impl<'p> Logins<'p> {
             None => self.with.platform_key(Ring::Admin).await,
         }
     }
+}
+
+/// Waits until the sessions of logins that are refused have ended, and ends those that outstay their grace.
+pub(super) async fn drain(db: &AdminDb, logins: &[String]) -> Result<()> {
+    let mut left = GRACE;
+    while !left.is_zero()
+        && !db.query("select 1 from pg_stat_activity where usename = any($1)", &[&logins]).await?.is_empty()
+    {
+        tokio::time::sleep(LOOK).await;
+        left = left.saturating_sub(LOOK);
+    }
+    db.end_sessions("usename = any($1)", &[&logins]).await
 }

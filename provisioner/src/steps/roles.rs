@@ -7,6 +7,7 @@ use strowger::control::tenants::Tenant;
 use strowger::control::turns::{self, Turn, Whose};
 use strowger::vault::{Scope, Secret};
 
+use super::logins::drain;
 use super::{MAINTENANCE_DATABASE, is_shared, shared_group};
 use crate::Provisioner;
 use crate::admin_db::{AdminDb, ident, literal};
@@ -121,11 +122,22 @@ pub(crate) fn expected_settings(schema: &str) -> Vec<String> {
 /// Shuts a tenant out: no login works, no session is left. Acknowledged writes are all there when this returns.
 pub(crate) async fn fence(with: &Provisioner, cluster: &Cluster, tenant: &Tenant) -> Result<()> {
     let db = AdminDb::open_for(with, cluster, MAINTENANCE_DATABASE, tenant).await?;
+    let logins = refuse(with, &db, tenant).await?;
+    db.end_sessions("usename = any($1)", &[&logins]).await
+}
+
+/// The same where a tenant has lived: whoever still reads there may come to an end.
+pub(crate) async fn leave(with: &Provisioner, cluster: &Cluster, tenant: &Tenant) -> Result<()> {
+    let db = AdminDb::open_for(with, cluster, MAINTENANCE_DATABASE, tenant).await?;
+    drain(&db, &refuse(with, &db, tenant).await?).await
+}
+
+async fn refuse(with: &Provisioner, db: &AdminDb, tenant: &Tenant) -> Result<Vec<String>> {
     let logins: Vec<String> = ["a", "b"].map(|turn| with.installation.prefix.tenant(tenant.id, turn)).into();
     for login in &logins {
         if db.exists("select 1 from pg_roles where rolname = $1", login).await? {
             db.run(&format!("alter role {} nologin", ident(login))).await?;
         }
     }
-    db.end_sessions("usename = any($1)", &[&logins]).await
+    Ok(logins)
 }

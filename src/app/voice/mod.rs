@@ -113,7 +113,7 @@ pub async fn incoming(directory: &Directory, router: &Router, call: &Call<'_>) -
                 return platforms_sentence(directory).await;
             }
             Err(Refused::Suspended(_)) => continue,
-            Err(Refused::ReadOnly(_)) => {
+            Err(Refused::ReadOnly(_) | Refused::Moving(_)) => {
                 // Callers are greeted as ever; the call leaves no trace.
                 let db = router.open::<Read>(&who).await?;
                 let opening = calls::opening(db.conn(), &call.dialled, call.caller.as_ref()).await?;

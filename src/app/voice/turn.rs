@@ -28,7 +28,9 @@ pub async fn turn(with: &Voice<'_>, call: &Call<'_>, number: i32) -> Result<Spok
         let spoken = match with.router.open::<Write>(&who).await {
             Ok(db) => turn.take(&who, db).await?,
             // Answered as ever; the call leaves no trace.
-            Err(Refused::ReadOnly(_)) => turn.take(&who, with.router.open::<Read>(&who).await?).await?,
+            Err(Refused::ReadOnly(_) | Refused::Moving(_)) => {
+                turn.take(&who, with.router.open::<Read>(&who).await?).await?
+            }
             Err(Refused::Suspended(_)) if answering.is_confirmed(with.directory).await? => {
                 return platforms_sentence(with.directory).await;
             }
@@ -95,6 +97,7 @@ impl Turn<'_> {
             last: &before.reply,
             turn: self.number,
         };
+        let held = db.is_held();
         let given = match script.hear(self.heard.clone()) {
             Todo::Say(reply) => {
                 // Nobody waits for a second connection while holding one.
@@ -104,7 +107,9 @@ impl Turn<'_> {
             Todo::Answer(said) => self.answer(who, db, &script, &opening, &said).await?,
         };
         let stored = stored(&given.reply);
-        if !I::WRITES {
+        // What a caller leaves while the tenant moves is refused rather than lost.
+        let is_kept = I::WRITES || held && given.reply.left.is_some();
+        if !is_kept {
             return Ok(Some(self.spoken(&opening, &stored)));
         }
         self.keep(who, &opening, &given, stored).await

@@ -94,6 +94,13 @@ pub async fn beat(control: &Control, job: &Job, holder: &str) -> Result<bool, Co
     Ok(sqlx::query(sql).bind(job.id).bind(holder).bind(job.attempts).execute(control.pool()).await?.rows_affected() > 0)
 }
 
+/// Keeps a job the holder's until the change ends; `false` when it is not the holder's any more.
+pub async fn keep(change: &mut Change, job: &Job, holder: &str) -> Result<bool, ControlError> {
+    let sql = "select 1 from jobs where id = $1 and holder = $2 and attempts = $3 and state = 'running' for update";
+    let row = sqlx::query(sql).bind(job.id).bind(holder).bind(job.attempts).fetch_optional(change.conn()).await?;
+    Ok(row.is_some())
+}
+
 /// Ends a job that its holder has brought to an end.
 pub async fn end(control: &Control, job: &Job, holder: &str, state: State) -> Result<(), ControlError> {
     let sql =

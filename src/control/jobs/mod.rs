@@ -16,7 +16,7 @@ use super::{Control, ControlError};
 use crate::id::TenantId;
 
 pub use asking::{Begin, approve, begin, cancel, queue, request, retry, supersede};
-pub use holding::{HOLDER_PREFIX, Wanted, beat, checkpoint, claim, done, end, expire, fail};
+pub use holding::{HOLDER_PREFIX, Wanted, beat, checkpoint, claim, done, end, expire, fail, keep};
 pub use subject::Subject;
 
 macro_rules! kinds {
@@ -75,6 +75,8 @@ kinds! {
     RestoreAs = "restore-as";
     /// Puts a backup, or what an earlier restore replaced, in the place of a tenant's data.
     Restore = "restore";
+    /// Carries a tenant to another cluster.
+    Move = "move";
 }
 
 impl Kind {

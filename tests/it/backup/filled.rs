@@ -20,7 +20,7 @@ fn text(runner: &mut TestRunner) -> String {
 /// Puts rows into every table: random texts, the ends of each type, nothing, and more than a piece of a backup holds.
 ///
 /// A new table is missed by `a_backup_is_what_the_tenant_has` until it stands here.
-pub(super) fn fill(url: &str, schema: &str) {
+pub(crate) fn fill(url: &str, schema: &str) {
     let mut runner = TestRunner::default();
     let mut sql = format!("set search_path = {schema};\n");
     for n in 0..12 {

@@ -2,7 +2,7 @@
 
 mod damage;
 mod export;
-mod filled;
+pub(crate) mod filled;
 mod kills;
 mod restores;
 mod schedules;
@@ -18,7 +18,7 @@ use crate::support::{World, world};
 use filled::fill;
 
 /// All of a schema's rows as psql prints them, generated columns too; without what is made anew by a restore.
-fn content(url: &str, schema: &str) -> String {
+pub(crate) fn content(url: &str, schema: &str) -> String {
     let tables = strowger::schema::tables(strowger::schema::MAX);
     let copy = |table: &&str| {
         format!("\\echo {table}\ncopy (select t from {schema}.{table} t order by t::text collate \"C\") to stdout;\n")
@@ -27,7 +27,7 @@ fn content(url: &str, schema: &str) -> String {
     psql(url, &["-c", "set client_encoding = 'UTF8'", "-f", "-"], &script)
 }
 
-fn psql(url: &str, args: &[&str], script: &str) -> String {
+pub(crate) fn psql(url: &str, args: &[&str], script: &str) -> String {
     use std::io::Write as _;
     let mut command = Command::new("psql");
     command.args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-d", url]).args(args);

@@ -192,7 +192,9 @@ impl World {
                     db.query("select rolname::text from pg_roles where rolname like $1", &[&ours]).await.unwrap();
                 for row in roles {
                     let role: String = row.get(0);
-                    let _ = db.batch_execute(&format!("drop owned by {role}; drop role {role}")).await;
+                    // It changes the rights on databases that other worlds prepare meanwhile, under the same lock.
+                    let alone = "select pg_advisory_xact_lock(7305)";
+                    let _ = db.batch_execute(&format!("{alone}; drop owned by {role}; drop role {role}")).await;
                 }
             }
         }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Subcommand, ValueEnum};
 
-use super::values::kept;
+use super::values::{kept, seconds};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(in crate::cli) enum ClusterKind {
@@ -40,8 +40,22 @@ pub(in crate::cli) enum Cluster {
         #[arg(long)]
         undo: bool,
     },
-    /// Keep new tenants away, and say how many have to be moved; exit code 5 while there are any. Moves nothing yet
-    Drain { name: String },
+    /// Keep new tenants away, and say how many have to be moved; exit code 5 while there are any
+    Drain {
+        name: String,
+        /// Move them, one after the other, each to where a new one would go; as `tenant move --offline`
+        #[arg(long = "move")]
+        moves: bool,
+        /// How long what they leave is kept there, as in 12h or 7d
+        #[arg(long, default_value = "7d", value_parser = seconds, requires = "moves")]
+        keep: i64,
+    },
+    /// Propose moves that give tenants more connections each, within a kind and a region; carries none out
+    Rebalance {
+        /// Only say which; `tenant move` is yours to say
+        #[arg(long, required = true)]
+        dry_run: bool,
+    },
     /// Forget a cluster where no tenant's data is left; the server itself is not touched
     Remove { name: String },
     /// Ask a cluster, or all of them, how they are

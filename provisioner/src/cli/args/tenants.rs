@@ -109,6 +109,28 @@ pub(in crate::cli) enum Tenant {
         #[arg(long)]
         out: PathBuf,
     },
+    /// Carry a tenant to another cluster: it can be read all the while, and written to again when it has turned. Run again it goes on
+    Move {
+        id: TenantId,
+        /// The cluster; its kind says whether the tenant is a schema or a database there
+        #[arg(long, required_unless_present = "undo")]
+        to: Option<String>,
+        /// What you take the cluster's kind to be; another one is refused
+        #[arg(long, value_enum, conflicts_with = "undo")]
+        isolation: Option<Isolation>,
+        /// Nothing is written to it while it is carried over; the only way yet
+        #[arg(long, required_unless_present_any = ["dry_run", "undo"])]
+        offline: bool,
+        /// How long what it leaves is kept, as in 12h or 7d
+        #[arg(long, default_value = "7d", value_parser = seconds)]
+        keep: i64,
+        /// Back to where it lived before, with what was written since
+        #[arg(long, conflicts_with = "to")]
+        undo: bool,
+        /// Only say how much there is, what the servers are, and what would be refused
+        #[arg(long, conflicts_with = "undo")]
+        dry_run: bool,
+    },
     /// Print the tenant login's libpq URL, for support; audited
     Connection { id: TenantId },
     /// Put a tenant's roles, password, settings and grants back

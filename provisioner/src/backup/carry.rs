@@ -1,0 +1,94 @@
+//! One tenant's tables straight from one place into another: a backup that is restored at once, with no file in between.
+
+use std::io::Cursor;
+
+use futures_util::{SinkExt as _, TryStreamExt as _};
+use strowger::control::tenants::Tenant;
+use strowger::schema::{self, HISTORY_TABLE};
+
+use super::dump::{columns_of, shapes};
+use super::format::Table;
+use super::load::{Target, compare, lay_out, name, tie};
+use super::tally::Tally;
+use crate::error::{Error, Result};
+use crate::steps::{self, Owner};
+
+/// Written anew where the data arrives, with the epoch that it has there.
+const IDENTITY: &str = "identity";
+/// Rows are sent on together: each message of its own would wake both ends.
+const AT_ONCE: usize = 1 << 16;
+
+/// Reads every table in `source`'s one snapshot, fills `into` with it, and compares what is there then: rows, bytes, checksums and
+/// sequences. The caller commits. The schema version stays; the mirror of numbers comes along.
+pub(crate) async fn carry(
+    source: &Owner<'_>,
+    from: &Tenant,
+    into: &Owner<'_>,
+    target: &Target<'_>,
+    writes: bool,
+) -> Result<()> {
+    let what = format!("tenant {}", from.id);
+    source.enter(&from.schema).await?;
+    let version = version_of(source, from).await?;
+    let names = schema::tables(version);
+    let mut tables = shapes(source, &names).await?;
+    let keys = lay_out(into, target, version, &tables, &what).await?;
+    tables.retain(|table| table.name != IDENTITY);
+    for table in &mut tables {
+        stream(source, into, table).await?;
+    }
+    tie(into, &keys).await?;
+    for table in &tables {
+        compare(into, &what, table).await?;
+    }
+    same_sequences(&tables, &shapes(into, &names).await?, &what)?;
+    name(into, target).await?;
+    into.run(&steps::grants(target.prefix, target.tenant, writes)).await
+}
+
+/// What a schema's own history says; one that this build does not know is refused.
+pub(crate) async fn version_of(source: &Owner<'_>, tenant: &Tenant) -> Result<i32> {
+    let sql = format!("select coalesce(max(version), 0) from {HISTORY_TABLE}");
+    let version: i32 = source.query_one(&sql, &[]).await?.get(0);
+    if (1..=schema::MAX).contains(&version) {
+        return Ok(version);
+    }
+    Err(Error::Conflict(format!(
+        "tenant {} has schema version {version} and this build knows 1 to {}: use the strowgerctl that migrated it",
+        tenant.id,
+        schema::MAX
+    )))
+}
+
+/// Sends a table on as it is read, and counts it. In memory are so many bytes and a row.
+async fn stream(source: &Owner<'_>, into: &Owner<'_>, table: &mut Table) -> Result<()> {
+    let columns = columns_of(table);
+    let mut rows = std::pin::pin!(source.copy_out(&format!("copy {columns} to stdout")).await?);
+    let mut sink = std::pin::pin!(into.copy_in(&format!("copy {columns} from stdin")).await?);
+    let failed = || Error::postgres(format!("write {}", table.name));
+    let (mut tally, mut text) = (Tally::default(), Vec::with_capacity(AT_ONCE));
+    while let Some(bytes) = rows.try_next().await.map_err(Error::postgres(format!("read {}", table.name)))? {
+        tally.feed(&bytes);
+        text.extend_from_slice(&bytes);
+        if text.len() >= AT_ONCE {
+            sink.send(Cursor::new(std::mem::take(&mut text))).await.map_err(failed())?;
+        }
+    }
+    sink.send(Cursor::new(text)).await.map_err(failed())?;
+    sink.as_mut().finish().await.map_err(failed())?;
+    (table.rows, table.bytes, table.checksum) = (tally.rows, tally.bytes, tally.checksum());
+    Ok(())
+}
+
+fn same_sequences(read: &[Table], filled: &[Table], what: &str) -> Result<()> {
+    for table in read {
+        let there = filled.iter().find(|filled| filled.name == table.name).map(|filled| &filled.sequences);
+        if there != Some(&table.sequences) {
+            return Err(Error::Conflict(format!(
+                "{what}: a sequence of {} stands elsewhere: nothing was changed",
+                table.name
+            )));
+        }
+    }
+    Ok(())
+}

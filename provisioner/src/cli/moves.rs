@@ -1,0 +1,68 @@
+//! `tenant move`.
+
+use serde_json::{Value, json};
+use strowger::control::clusters::Isolation;
+use strowger::id::TenantId;
+
+use super::args::{self, Output};
+use crate::error::{Error, Result};
+use crate::{Provisioner, moves};
+
+/// What was asked for.
+pub(super) struct Asked<'a> {
+    pub(super) to: Option<&'a str>,
+    pub(super) isolation: Option<args::Isolation>,
+    pub(super) keep_s: i64,
+    pub(super) undo: bool,
+    pub(super) dry_run: bool,
+}
+
+pub(super) async fn run(with: &Provisioner, id: TenantId, asked: &Asked<'_>, output: Output) -> Result<Value> {
+    if asked.undo {
+        return Ok(json!(moves::undo(with, id, asked.keep_s).await?));
+    }
+    let to = asked.to.unwrap_or_default();
+    if let Some(isolation) = asked.isolation {
+        refuse_other_kind(with, to, isolation).await?;
+    }
+    if !asked.dry_run {
+        return Ok(json!(moves::to(with, id, to, asked.keep_s).await?));
+    }
+    let plan = moves::plan(with, id, to).await?;
+    Ok(if output == Output::Json { json!(plan) } else { in_short(&plan) })
+}
+
+async fn refuse_other_kind(with: &Provisioner, to: &str, isolation: args::Isolation) -> Result<()> {
+    let wanted = if isolation == args::Isolation::Schema { Isolation::Schema } else { Isolation::Database };
+    match moves::isolation_on(with, to).await? {
+        there if there == wanted => Ok(()),
+        there => Err(Error::Conflict(format!(
+            "cluster {to} keeps tenants as a {}, not as a {}",
+            there.as_str(),
+            wanted.as_str()
+        ))),
+    }
+}
+
+/// A line for each thing that a person decides by.
+fn in_short(plan: &moves::Plan) -> Value {
+    let side =
+        |side: &moves::Side| format!("{} ({}, Postgres {})", side.cluster, side.isolation.as_str(), side.postgres);
+    let joined = |lines: &[String]| if lines.is_empty() { Value::Null } else { lines.join("; ").into() };
+    let tables: Vec<String> = plan
+        .tables
+        .iter()
+        .filter(|table| table.rows > 0)
+        .map(|table| format!("{} {} ({} bytes)", table.name, table.rows, table.bytes))
+        .collect();
+    json!({
+        "customer_id": plan.customer_id, "from": side(&plan.from), "to": side(&plan.to),
+        "schema_version": plan.schema_version, "rows": plan.rows, "bytes": plan.bytes, "tables": joined(&tables),
+        "estimate": format!("nothing is written for about {} s", plan.estimated_s),
+        "room": format!(
+            "{} tenants on a budget of {} connections, {} of {} sessions in use, about {} relations",
+            plan.room.tenants, plan.room.connection_budget, plan.room.connections, plan.room.max_connections, plan.room.relations
+        ),
+        "notes": joined(&plan.notes), "refused": joined(&plan.refused),
+    })
+}

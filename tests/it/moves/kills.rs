@@ -1,0 +1,65 @@
+//! A move killed at statements all along, and run again.
+
+use strowger::control::clusters::Isolation;
+
+use crate::crash::tapped::{Tapped, in_lanes, some_deaths};
+use crate::support::World;
+use crate::support::counting_proxy::Moment;
+
+/// Turns red when a move that is gone on with, or a later one, takes what was copied before for a copy that need not be made again.
+#[test]
+fn a_killed_move_is_finished_when_run_again() {
+    in_lanes(async |w, lane| {
+        let tenant = w.tenant("One", Isolation::Schema).await;
+        let tapped = Tapped::new(&w).await;
+        let to = |server: &'static str| ["tenant", "move", "1", "--offline", "--to", server];
+        let (_, statements) = tapped.run(&to("dedicated")).await;
+        w.ctl(&to("shared")).json();
+        let mut written = 0;
+        for (at, moment) in some_deaths(12, statements, lane) {
+            let write = "insert into memories (user_id, content) values ('x', 'x')";
+            w.as_tenant(tenant.id).await.execute(write, &[]).await.unwrap();
+            written += 1;
+            if tapped.stop_or_end(at, moment, &to("dedicated")).await {
+                write_meanwhile(&w, &mut written).await;
+                let (again, _) = tapped.run(&to("dedicated")).await;
+                assert_eq!(again["cluster"], "dedicated", "{moment:?} {at}");
+            }
+            w.ctl(&to("shared")).json();
+            let count = "select count(*) from memories where user_id = 'x'";
+            let found: i64 = w.as_tenant(tenant.id).await.query_one(count, &[]).await.unwrap().get(0);
+            assert_eq!(found, written, "{moment:?} {at}: each acknowledged write is there");
+        }
+        println!("tenant move: killed along {statements} statements ({lane:?})");
+        w.ctl(&["doctor"]).json();
+    });
+}
+
+/// Not by the command but by whoever looks for what is left undone. Turns red when only the first attempt at a move may turn it.
+#[test]
+fn what_a_killed_move_began_a_worker_finishes() {
+    crate::support::world(async |w| {
+        let tenant = w.tenant("One", Isolation::Database).await;
+        let tapped = Tapped::new(&w).await;
+        let command = ["tenant", "move", "1", "--offline", "--to", "shared"];
+        let (_, statements) = tapped.run(&command).await;
+        w.ctl(&["tenant", "move", "1", "--undo"]).json();
+        tapped.stop(statements / 2, Moment::Unsent, &command).await;
+        let mut worker = crate::jobs::worker(&w);
+        let control = crate::jobs::control(&w).await;
+        crate::jobs::until(&control, "select not exists (select from jobs where state in ('queued', 'running'))").await;
+        worker.kill().await.unwrap();
+        let now = super::tenant_now(&w, tenant.id).await;
+        assert_eq!((now.cluster.as_str(), now.held), ("shared", false));
+        w.ctl(&["doctor"]).json();
+    });
+}
+
+/// Between the kill and the next run the tenant may be written to, if Postgres lets it.
+async fn write_meanwhile(w: &World, written: &mut i64) {
+    let db = w.as_tenant(1.try_into().unwrap()).await;
+    let write = "insert into memories (user_id, content) values ('x', 'x')";
+    if db.execute(write, &[]).await.is_ok() {
+        *written += 1;
+    }
+}
