@@ -74,21 +74,26 @@ fn said(all: &[(u16, &str)]) -> Vec<(u16, String)> {
     all.iter().map(|(status, name)| (*status, (*name).to_owned())).collect()
 }
 
+/// Tenants of both kinds, each with a number.
+async fn six(w: &World, account: &Account) -> Vec<Tenant> {
+    let mut all = Vec::new();
+    for (name, isolation) in
+        [("Ann", Schema), ("Bob", Database), ("Cyd", Schema), ("Dan", Schema), ("Eve", Database), ("Fay", Schema)]
+    {
+        let tenant = greeter(w, name, isolation).await;
+        w.assign(&number(all.len()), tenant.id, account).await;
+        all.push(tenant);
+    }
+    all
+}
+
 /// Turns red when the server's login keeps its rights while control is reconciled, when tenants' logins are not shut, when no number is
 /// settled by the mirrors, or when the epoch of a tenant's data is not raised.
 #[test]
 fn an_old_copy_answers_nobody_until_the_clusters_have_corrected_it() {
     world(async |w| {
-        let mut all = Vec::new();
-        for (name, isolation) in
-            [("Ann", Schema), ("Bob", Database), ("Cyd", Schema), ("Dan", Schema), ("Eve", Database), ("Fay", Schema)]
-        {
-            all.push(greeter(&w, name, isolation).await);
-        }
         let account = w.account(1, None).await;
-        for (n, tenant) in all.iter().enumerate() {
-            w.assign(&number(n), tenant.id, &account).await;
-        }
+        let all = six(&w, &account).await;
         let store = w.dir.join("backups");
         let backup = |tenant: &Tenant| {
             let id = tenant.id.to_string();
