@@ -42,6 +42,7 @@ pub mod jobs;
 pub mod fleet;
 pub mod declared;
 pub mod doctor;
+pub mod control_copy;
 pub mod worker;
 pub mod settings;
 pub mod rings;

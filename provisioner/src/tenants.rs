@@ -47,6 +47,10 @@ pub async fn create(with: &Provisioner, new: &NewTenant<'_>) -> Result<Tenant> {
 /// The same by either kind of job that makes a tenant.
 pub(crate) async fn make(with: &Provisioner, new: &NewTenant<'_>, kind: Kind, params: &Value) -> Result<Tenant> {
     check_name(new.name)?;
+    if with.installation.reconciling {
+        let text = "the control database was restored and may not know of every id that was given: `strowgerctl control reconcile` first";
+        return Err(Error::Conflict(text.into()));
+    }
     let (id, job) = match tenants::find(&with.control, new.name).await? {
         Some(found) => (as_asked(with, found, new).await?.id, None),
         None => match reserve(with, new, kind, params).await {

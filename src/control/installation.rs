@@ -16,18 +16,26 @@ pub struct Installation {
     pub token_issuer: String,
     /// The `aud` of service tokens.
     pub token_audience: String,
+    /// Raised by each restore of the control database; generations of a restored one begin above all earlier ones.
+    pub epoch: i64,
+    /// It was restored from a copy and has not been compared with the clusters yet: nothing is served from it.
+    pub reconciling: bool,
 }
 
 /// Reads the one row; `None` before `init`.
 pub async fn get(control: &Control) -> Result<Option<Installation>, ControlError> {
-    let row = sqlx::query("select prefix, token_issuer, token_audience from installation")
-        .fetch_optional(control.pool())
-        .await?;
+    let row = sqlx::query(
+        "select prefix, token_issuer, token_audience, epoch, reconciling_since is not null from installation",
+    )
+    .fetch_optional(control.pool())
+    .await?;
     row.map(|row| {
         Ok(Installation {
             prefix: row.try_get::<String, _>(0)?.parse()?,
             token_issuer: row.try_get(1)?,
             token_audience: row.try_get(2)?,
+            epoch: row.try_get(3)?,
+            reconciling: row.try_get(4)?,
         })
     })
     .transpose()
@@ -40,6 +48,20 @@ pub async fn create(change: &mut Change, prefix: &Prefix) -> Result<(), ControlE
         .execute(change.conn())
         .await?;
     change.record("installation.create", None, serde_json::json!({ "prefix": prefix.as_str() })).await
+}
+
+/// Whether it is served from, as it stands now.
+pub async fn is_serving(control: &Control) -> Result<bool, ControlError> {
+    let sql = "select coalesce(bool_and(reconciling_since is null), false) from installation";
+    Ok(sqlx::query_scalar(sql).fetch_one(control.pool()).await?)
+}
+
+/// Serves from it again: the server's login gets its rights back by `grants`, and every server hears of it.
+pub async fn serve_again(change: &mut Change, grants: &str) -> Result<(), ControlError> {
+    sqlx::raw_sql(sqlx::AssertSqlSafe(grants.to_owned())).execute(change.conn()).await?;
+    sqlx::query("update installation set reconciling_since = null").execute(change.conn()).await?;
+    sqlx::query("select pg_notify('strowger_changes', 'everything')").execute(change.conn()).await?;
+    change.record("control.reconcile", None, serde_json::json!({})).await
 }
 
 /// What holds for every tenant, by name.

@@ -138,3 +138,29 @@ pub async fn finish_move(change: &mut Change, number: &Number, to: Option<Tenant
     }
     change.record("number.finish_move", to, serde_json::json!({ "number": number.to_string(), "to": to })).await
 }
+
+/// Says of a known number what the tenants' own schemas say: who owns it, or nobody; `disputed`, if more than one does, and then
+/// nobody answers until an operator has said who is to.
+pub async fn settle(
+    change: &mut Change,
+    number: &Number,
+    owner: Option<TenantId>,
+    disputed: bool,
+) -> Result<(), ControlError> {
+    let state = match (owner, disputed) {
+        (_, true) => "moving",
+        (Some(_), _) => "active",
+        (None, _) => "released",
+    };
+    let sql = "update numbers set tenant_id = $3, next_tenant_id = null, state = $4 where kind = $1 and value = $2";
+    let owner = owner.filter(|_| !disputed);
+    sqlx::query(sql)
+        .bind(number.kind())
+        .bind(number.value())
+        .bind(owner.map(TenantId::get))
+        .bind(state)
+        .execute(change.conn())
+        .await?;
+    let detail = serde_json::json!({ "number": number.to_string(), "to": owner, "disputed": disputed });
+    change.record("number.settle", owner, detail).await
+}

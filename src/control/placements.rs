@@ -140,6 +140,39 @@ pub async fn create(change: &mut Change, tenant: TenantId, new: &NewPlacement<'_
     change.record("placement.create", Some(tenant), detail).await
 }
 
+/// Where a tenant was found when control was compared with the clusters.
+pub struct Regained<'a> {
+    /// Which cluster.
+    pub cluster: ClusterId,
+    /// Schema or database.
+    pub isolation: Isolation,
+    /// The database's name.
+    pub database: &'a str,
+    /// What its identity row says now.
+    pub epoch: i32,
+    /// The installation's epoch, above which every generation is.
+    pub installation_epoch: i64,
+}
+
+/// Corrects a placement by what its cluster says. A change of logins that was under way is forgotten: a repair puts them right.
+pub async fn regain(change: &mut Change, tenant: TenantId, found: &Regained<'_>) -> Result<(), ControlError> {
+    let sql = "update placements
+               set cluster_id = $2, isolation = $3, database = $4, epoch = $5, generation = greatest(generation + 1, $6 * 1000),
+                   next_login = null, next_sealed_password = null, retiring_login = null
+               where tenant_id = $1";
+    sqlx::query(sql)
+        .bind(tenant.get())
+        .bind(found.cluster.0)
+        .bind(found.isolation.as_str())
+        .bind(found.database)
+        .bind(found.epoch)
+        .bind(found.installation_epoch)
+        .execute(change.conn())
+        .await?;
+    let detail = serde_json::json!({ "cluster": found.cluster.0, "database": found.database, "epoch": found.epoch });
+    change.record("placement.regain", Some(tenant), detail).await
+}
+
 /// Which of these tenants have moved past the generation or left the state that an instance has cached.
 pub async fn generations(control: &Control, tenants: &[TenantId]) -> Result<Vec<(TenantId, i64, State)>, ControlError> {
     let ids: Vec<i32> = tenants.iter().map(|id| id.get()).collect();

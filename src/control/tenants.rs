@@ -228,6 +228,18 @@ pub async fn reserve(
     }
 }
 
+/// Uses up an id that may have been somebody's whom control no longer knows: it is never given again, nor any below the highest.
+pub async fn retire_id(change: &mut Change, id: TenantId) -> Result<(), ControlError> {
+    let sql = "insert into tenants (id, name, region, state) values ($1, '(unknown ' || $1 || ')', 'US', 'erased') on conflict do nothing";
+    sqlx::query(sql).bind(id.get()).execute(change.conn()).await?;
+    change.record("tenant.retire_id", Some(id), serde_json::json!({})).await
+}
+
+/// The highest id that was ever given, as far as control knows; 0 before the first.
+pub async fn highest_id(control: &Control) -> Result<i32, ControlError> {
+    Ok(sqlx::query_scalar("select coalesce(max(id), 0) from tenants").fetch_one(control.pool()).await?)
+}
+
 /// Makes a legal transition and records it; an illegal one is refused and changes nothing.
 ///
 /// `until` says when an operator means it to end; a job waits for that.

@@ -11,6 +11,7 @@ use tower_http::request_id::RequestId;
 
 use super::State;
 use crate::clock::Clock;
+use crate::control::installation;
 
 /// The process runs. Says nothing of any database.
 pub(super) async fn alive() -> Response {
@@ -20,8 +21,9 @@ pub(super) async fn alive() -> Response {
 /// New tenants can be served. While the control database is away warm ones still are, so this is for load balancers that
 /// have another instance to turn to.
 pub(super) async fn ready(Extract(state): Extract<State>) -> Response {
-    match state.directory.control().ping().await {
-        Ok(()) => Json(json!({ "status": "ready" })).into_response(),
+    match installation::is_serving(state.directory.control()).await {
+        Ok(true) => Json(json!({ "status": "ready" })).into_response(),
+        Ok(false) => (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "status": "reconciling" }))).into_response(),
         Err(error) => {
             tracing::warn!(%error, "not ready");
             (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "status": "control_unavailable" }))).into_response()

@@ -13,6 +13,7 @@ mod clusters;
 mod compile_fail;
 mod configuration;
 mod contract;
+mod control_restore;
 mod crash;
 mod day;
 mod declared;

@@ -8,6 +8,7 @@ use super::{Superuser, ensure_login, row, run, shut_out_public};
 use crate::admin_db::ident;
 use crate::error::{Error, Result};
 use crate::shipped;
+use refinery::Target;
 use strowger::control::keys::{self, Ring};
 use strowger::control::tokens::{self, NewKey};
 use strowger::control::{Actor, Control, installation};
@@ -35,17 +36,9 @@ pub async fn init(
     admin_ring: &MasterRing,
     actor: &Actor,
 ) -> Result<ControlUrls> {
-    let Names { provisioner, server, database, .. } = Names::of(prefix);
-    let (owner_password, server_password) = (Secret::random_password(), Secret::random_password());
-    let super_db = at.connect("postgres").await?;
-    refuse_other_rings(at, &super_db, &database, server_ring, admin_ring).await?;
-    ensure_login(&super_db, &provisioner, "", &owner_password).await?;
-    ensure_login(&super_db, &server, "connection limit 200", &server_password).await?;
+    refuse_other_rings(at, &Names::of(prefix).database, server_ring, admin_ring).await?;
+    let urls = logins(at, prefix).await?;
     upgrade(at, prefix).await?;
-    let urls = ControlUrls {
-        provisioner: at.url(&provisioner, &owner_password, &database),
-        server: at.url(&server, &server_password, &database),
-    };
     let control = Control::lazy(&urls.provisioner, "strowgerctl init", 1)?;
     let mut change = control.change(actor).await?;
     installation::create(&mut change, prefix).await?;
@@ -54,6 +47,19 @@ pub async fn init(
     shipped::import(&control, actor).await?;
     control.close().await;
     Ok(urls)
+}
+
+/// Gives both logins new passwords, making them if need be.
+pub(crate) async fn logins(at: &Superuser, prefix: &Prefix) -> Result<ControlUrls> {
+    let Names { provisioner, server, database, .. } = Names::of(prefix);
+    let (owner_password, server_password) = (Secret::random_password(), Secret::random_password());
+    let super_db = at.connect("postgres").await?;
+    ensure_login(&super_db, &provisioner, "", &owner_password).await?;
+    ensure_login(&super_db, &server, "connection limit 200", &server_password).await?;
+    Ok(ControlUrls {
+        provisioner: at.url(&provisioner, &owner_password, &database),
+        server: at.url(&server, &server_password, &database),
+    })
 }
 
 /// What the control database and its roles are called.
@@ -76,6 +82,20 @@ impl Names {
 /// Brings the control database of an installation to what this build needs: made if need be, its tables, who owns and
 /// who may do what. Changes no password; the logins are there already.
 pub async fn upgrade(at: &Superuser, prefix: &Prefix) -> Result<()> {
+    let db = tables(at, prefix, Target::Latest).await?;
+    let names = Names::of(prefix);
+    let held = row(&db, "select 1 from installation where $1 <> '' and reconciling_since is not null", "-").await?;
+    let grants = if held.is_some() { server_barred(prefix) } else { server_grants(prefix) };
+    run(&db, &grants).await?;
+    run(&db, &audit_grants(&names)).await
+}
+
+/// The control database with its tables as they were at a version, and nobody's rights in it yet: for a copy of that version.
+pub(crate) async fn tables_of(at: &Superuser, prefix: &Prefix, version: i32) -> Result<Client> {
+    tables(at, prefix, Target::Version(version)).await
+}
+
+async fn tables(at: &Superuser, prefix: &Prefix, target: Target) -> Result<Client> {
     let names = Names::of(prefix);
     let Names { provisioner, server, keeper, database } = &names;
     let super_db = at.connect("postgres").await?;
@@ -102,21 +122,20 @@ pub async fn upgrade(at: &Superuser, prefix: &Prefix) -> Result<()> {
     run(&db, "select pg_advisory_lock(7305)").await?;
     run(&db, &schema_grants(&names)).await?;
     run(&db, &format!("set role {}", ident(provisioner))).await?;
-    migrate(&mut db).await?;
+    migrate(&mut db, target).await?;
     run(&db, "reset role").await?;
-    run(&db, &server_grants(&ident(server))).await?;
-    run(&db, &audit_grants(&names)).await
+    Ok(db)
 }
 
 /// A control database that is there already can only be initialised again by who holds its rings.
 async fn refuse_other_rings(
     at: &Superuser,
-    super_db: &Client,
     database: &str,
     server_ring: &MasterRing,
     admin_ring: &MasterRing,
 ) -> Result<()> {
-    if row(super_db, "select 1 from pg_database where datname = $1", database).await?.is_none() {
+    let super_db = at.connect("postgres").await?;
+    if row(&super_db, "select 1 from pg_database where datname = $1", database).await?.is_none() {
         return Ok(());
     }
     let db = at.connect(database).await?;
@@ -137,8 +156,8 @@ async fn refuse_other_rings(
     Ok(())
 }
 
-async fn migrate(db: &mut Client) -> Result<()> {
-    let done = embedded_migrations::migrations::runner().run_async(db).await;
+async fn migrate(db: &mut Client, target: Target) -> Result<()> {
+    let done = embedded_migrations::migrations::runner().set_target(target).run_async(db).await;
     done.map(drop).map_err(|error| Error::Conflict(format!("migrate the control database: {error}")))
 }
 
@@ -165,13 +184,15 @@ fn audit_grants(names: &Names) -> String {
          revoke all on function audit_append() from public;
          revoke all on audit, audit_heads from {provisioner};
          grant select on audit, audit_heads to {provisioner};
+         grant select on sequence audit_id_seq to {provisioner};
          grant insert (actor, action, tenant_id, detail) on audit to {provisioner}"
     )
 }
 
 /// What the internet-facing server may do in the control database: read, count what the model is used for, queue and do
 /// its own work, acknowledge, ask for a repair.
-fn server_grants(server: &str) -> String {
+pub(crate) fn server_grants(prefix: &Prefix) -> String {
+    let server = &ident(&Names::of(prefix).server);
     format!(
         "revoke all on all tables in schema public from {server};
          grant usage on schema public to {server};
@@ -183,6 +204,18 @@ fn server_grants(server: &str) -> String {
          grant select, insert, update, delete on work_items to {server};
          grant insert on acknowledgements to {server};
          grant execute on function request_job(text, integer) to {server};"
+    )
+}
+
+/// What is left of that while a control database that was restored is compared with the clusters: nothing of tenants.
+pub(crate) fn server_barred(prefix: &Prefix) -> String {
+    let server = &ident(&Names::of(prefix).server);
+    format!(
+        "revoke all on all tables in schema public from {server};
+         revoke execute on function request_job(text, integer) from {server};
+         grant usage on schema public to {server};
+         grant select on installation to {server};
+         grant insert on acknowledgements to {server};"
     )
 }
 

@@ -15,8 +15,8 @@ use crate::scram;
 
 pub(crate) use cluster::{CLOSED_FUNCTIONS, SETTINGS, follow_ports};
 pub use cluster::{ClusterSpec, add_cluster};
-pub(crate) use control::SigningPair;
 pub use control::{ControlUrls, init, upgrade};
+pub(crate) use control::{SigningPair, logins, server_grants, tables_of};
 
 /// A superuser's way into a server that is to be prepared.
 pub struct Superuser {

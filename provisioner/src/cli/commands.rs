@@ -11,15 +11,15 @@ use strowger::id::Prefix;
 use strowger::vault::MasterRing;
 
 use super::args::{
-    self, Audit, BackupCommand, Cli, Command, Configured, Job, Key, KeyAlgorithm, Platform, Playbook, Profile, Secret,
-    Tenant, Token, Usage,
+    self, Audit, BackupCommand, Cli, Command, Configured, ControlCommand, Job, Key, KeyAlgorithm, Platform, Playbook,
+    Profile, Secret, Tenant, Token, Usage,
 };
 use super::input::{from_stdin, listen, superuser_from_stdin};
 use super::output::{say, show};
 use super::rotate::{on_rings, on_rotate};
 use super::{
-    accounts, audit, backups, clusters, declared, doctor, endings, import, local, migrate, model, moves, numbers,
-    playbooks, profiles, progress, work,
+    accounts, audit, backups, clusters, control, declared, doctor, endings, import, local, migrate, model, moves,
+    numbers, playbooks, profiles, progress, work,
 };
 use crate::bootstrap;
 use crate::credentials::{self, Algorithm};
@@ -37,6 +37,7 @@ pub async fn run(cli: Cli) -> Result<()> {
         Command::Up(up) => local::up(&data()?, up).await,
         Command::Postgres { unsafe_no_sync } => local::postgres(&data()?, *unsafe_no_sync, &cli).await,
         Command::Init { prefix, out } => init(&prefix.parse()?, out).await,
+        Command::Control(ControlCommand::Restore { copy, out }) => control::restore(copy, out, cli.output).await,
         Command::Audit(Audit::Verify { file: Some(file), key, .. }) => {
             audit::verify_file(cli.output, file, key.as_deref())
         }
@@ -96,6 +97,7 @@ async fn command(cli: &Cli, with: Provisioner, control_url: &str) -> Result<()> 
     let result = match &cli.command {
         Command::Doctor { fix, drop_data } => return doctor::run(&with, cli.output, *fix, *drop_data).await,
         Command::Worker => return run_worker(with, control_url).await,
+        Command::Control(command) => return control::run(&with, command, control_url, cli.output).await,
         Command::Migrate(migrate) => return migrate::on_fleet(cli, with, migrate).await,
         Command::Cluster(cluster) => return clusters::run(&with, cluster, cli.output).await,
         // As it was signed, whatever --output says.
@@ -273,7 +275,7 @@ async fn init(prefix: &Prefix, out: &Path) -> Result<()> {
 }
 
 /// The person at the keyboard, for the audit log.
-fn actor() -> Actor {
+pub(super) fn actor() -> Actor {
     let user = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_else(|_| "unknown".into());
     let host = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
     Actor::operator(&format!("{user}@{}", host.trim()))

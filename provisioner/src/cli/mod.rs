@@ -6,6 +6,7 @@ mod audit;
 mod backups;
 mod clusters;
 mod commands;
+mod control;
 mod declared;
 mod doctor;
 mod endings;

@@ -17,7 +17,7 @@ use strowger::control::clusters::{self, Cluster, ClusterId};
 use strowger::control::jobs::{self, State as JobState};
 use strowger::control::numbers::{self, NumberRow};
 use strowger::control::tenants::{self, State, Tenant};
-use strowger::control::{erasures, moves, sealed};
+use strowger::control::{erasures, installation, moves, sealed};
 use strowger::id::{Prefix, TenantId};
 use strowger::phone::Number;
 
@@ -174,10 +174,17 @@ fn id_in(name: &str, before: &str) -> Option<(i32, String)> {
     Some((id.parse().ok()?, after.to_owned()))
 }
 
+/// Found while a control database that was restored is not served from.
+pub(crate) const RECONCILING: &str = "control.reconciling";
+
 /// Everything that is not as it must be.
 pub async fn examine(with: &Provisioner) -> Result<Vec<Finding>> {
     let known = Known::read(with).await?;
     let mut found = control::look(with, &known).await?;
+    if !installation::is_serving(&with.control).await? {
+        let what = "the control database was restored from a copy, and nothing is served from it";
+        found.push(Finding::new(RECONCILING, "control", what, "`strowgerctl control reconcile`"));
+    }
     if !erasures::expired(&with.control).await?.is_empty() {
         let advice = "run `strowgerctl worker`, which ends it";
         let what = "a tenant is still erasing although every copy has expired";

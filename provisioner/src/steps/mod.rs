@@ -25,7 +25,7 @@ pub(crate) use hand_over::{hand_over, may_have_numbers};
 pub(crate) use logins::Logins;
 pub(crate) use master::{master_known, master_known_of, rewrap};
 pub(crate) use mirror::Mirror;
-use prove::prove_absent;
+pub(crate) use prove::prove_absent;
 pub(crate) use roles::{ensure_roles, expected_settings, fence, leave};
 pub(crate) use schema::{Owner, ensure_grants, ensure_roles_and_schema, ensure_schema, grants, now};
 

@@ -2,6 +2,7 @@
 
 mod backups;
 mod clusters;
+mod control;
 mod credentials;
 mod imports;
 mod migrate;
@@ -19,6 +20,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(super) use backups::{BackupCommand, Restore, Schedule, ScheduleCommand};
 pub(super) use clusters::{Cluster, ClusterKind, Copies};
+pub(super) use control::{ControlCommand, Copy as CopyFiles};
 pub(super) use credentials::{Account, Key, KeyAlgorithm, Ring, Rotate, Secret, Token};
 pub(super) use imports::Import;
 pub(super) use migrate::{Migrate, Way as FleetWay};
@@ -104,6 +106,9 @@ pub(super) enum Command {
     /// One tenant's data, sealed in a folder: made, proven, read
     #[command(subcommand)]
     Backup(BackupCommand),
+    /// The control database itself: copied, made again after it was lost, compared with the clusters
+    #[command(subcommand)]
+    Control(ControlCommand),
     /// The fleet's schema versions
     #[command(subcommand)]
     Migrate(Migrate),

@@ -1,0 +1,140 @@
+//! What the clusters themselves say: whose schemas are where, which numbers they own. And every tenant's logins shut, by the
+//! cluster's own catalog: control, just restored, does not know of all of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use strowger::control::clusters::{self, Cluster, Isolation};
+use strowger::id::TenantId;
+use strowger::phone::Number;
+
+use crate::Provisioner;
+use crate::admin_db::{AdminDb, ident};
+use crate::error::{Error, Result};
+use crate::steps::MAINTENANCE_DATABASE;
+
+/// So many schemas are read in one transaction: it holds their roles' memberships for a few milliseconds.
+const AT_ONCE: usize = 100;
+
+/// A tenant's schema where it was found.
+pub(super) struct Found {
+    pub(super) cluster: Cluster,
+    pub(super) database: String,
+    /// What its identity row says.
+    pub(super) epoch: i32,
+}
+
+impl Found {
+    /// How its tenant is kept apart there.
+    pub(super) fn isolation(&self) -> Isolation {
+        if self.cluster.kind == Isolation::Schema.cluster_kind() { Isolation::Schema } else { Isolation::Database }
+    }
+}
+
+/// What all clusters hold.
+#[derive(Default)]
+pub(super) struct Survey {
+    /// Live schemas by the tenant that they say they are. More than one: what a killed move left, or a hand.
+    pub(super) tenants: BTreeMap<TenantId, Vec<Found>>,
+    /// Who owns each number.
+    pub(super) numbers: BTreeMap<String, BTreeSet<TenantId>>,
+    /// Ids that something on a cluster is named after.
+    pub(super) ids: BTreeSet<i32>,
+    /// Schemas that say they are another tenant's than their name and owner do.
+    pub(super) strange: Vec<String>,
+}
+
+/// Shuts every tenant out of every cluster: no login works, no session is left.
+pub async fn shut(with: &Provisioner) -> Result<()> {
+    for cluster in clusters::list(&with.control).await? {
+        let db = AdminDb::open(with, &cluster, MAINTENANCE_DATABASE).await?;
+        let ours = format!("^{}[0-9]+_[ab]$", with.installation.prefix.name("t"));
+        let sql = "select rolname::text from pg_roles where rolname ~ $1 and rolcanlogin";
+        for roles in db.query(sql, &[&ours]).await?.chunks(AT_ONCE) {
+            let each = roles.iter().map(|row| format!("alter role {} nologin;", ident(row.get(0))));
+            db.run(&each.collect::<String>()).await?;
+        }
+        db.end_sessions("usename ~ $1", &[&ours]).await?;
+    }
+    Ok(())
+}
+
+/// Reads all clusters. One that cannot be read is an error: what it holds would be taken for absent.
+pub(super) async fn read(with: &Provisioner) -> Result<Survey> {
+    let mut survey = Survey::default();
+    let before = with.installation.prefix.name("t");
+    for cluster in clusters::list(&with.control).await? {
+        let db = AdminDb::open(with, &cluster, MAINTENANCE_DATABASE).await?;
+        let sql = "select substring(name from $1)::int from
+                       (select rolname::text as name from pg_roles union all select datname::text from pg_database) x where name ~ $1";
+        let named = db.query(sql, &[&format!("^{before}([0-9]{{1,9}})(_.*)?$")]).await?;
+        survey.ids.extend(named.iter().map(|row| row.get::<_, i32>(0)));
+        let sql = "select datname::text from pg_database where datallowconn and (datname = $1 or datname ~ $2) order by datname";
+        let shared = Cluster::shared_database(&with.installation.prefix);
+        for row in db.query(sql, &[&shared, &format!("^{before}[0-9]+$")]).await? {
+            read_database(with, &cluster, row.get(0), &mut survey).await?;
+        }
+    }
+    Ok(survey)
+}
+
+async fn read_database(with: &Provisioner, cluster: &Cluster, database: String, survey: &mut Survey) -> Result<()> {
+    let mut db = AdminDb::open(with, cluster, &database).await?;
+    let sql = "select substring(n.nspname::text from 8)::int from pg_namespace n
+               where n.nspname ~ '^tenant_[0-9]{1,9}$' and pg_get_userbyid(n.nspowner)::text = $1 || substring(n.nspname::text from 8) || '_owner'
+                 and (select count(*) from pg_class c where c.relnamespace = n.oid and c.relowner = n.nspowner and c.relkind = 'r'
+                      and c.relname in ('identity', 'numbers')) = 2
+               order by 1";
+    let ids: Vec<i32> =
+        db.query(sql, &[&with.installation.prefix.name("t")]).await?.iter().map(|row| row.get(0)).collect();
+    for some in ids.chunks(AT_ONCE) {
+        let rows = contents(with, &mut db, some).await?;
+        for (id, says, epoch) in rows.identities {
+            survey.ids.insert(id);
+            if id == says {
+                let found = Found { cluster: cluster.clone(), database: database.clone(), epoch };
+                survey.tenants.entry(id.try_into()?).or_default().push(found);
+            } else {
+                let place = format!("cluster {}, database {database}", cluster.name);
+                survey.strange.push(format!("{place}: schema tenant_{id} says that it is tenant {says}'s"));
+            }
+        }
+        for (id, number) in rows.numbers {
+            survey.numbers.entry(number).or_default().insert(id.try_into()?);
+        }
+    }
+    Ok(())
+}
+
+struct Contents {
+    /// The id in the schema's name, the one in its identity row, and the epoch.
+    identities: Vec<(i32, i32, i32)>,
+    numbers: Vec<(i32, String)>,
+}
+
+/// Becomes a member of the owners, reads, and undoes that again.
+async fn contents(with: &Provisioner, db: &mut AdminDb, ids: &[i32]) -> Result<Contents> {
+    let prefix = &with.installation.prefix;
+    let owners: Vec<String> = ids.iter().map(|id| ident(&format!("{}{id}_owner", prefix.name("t")))).collect();
+    let each = |columns: &str, table: &str| {
+        let one = |id: &i32| format!("select {id} as id, {columns} from tenant_{id}.{table}");
+        ids.iter().map(one).collect::<Vec<_>>().join(" union all ")
+    };
+    let failed = |what: &str| Error::postgres(format!("read whose schemas there are in {what}"));
+    let what = db.what();
+    let tx = db.begin().await?;
+    let join = format!("grant {} to {}", owners.join(", "), ident(&prefix.name("admin")));
+    tx.batch_execute(&join).await.map_err(failed(&what))?;
+    let identities = tx.query(&each("tenant_id, epoch", "identity"), &[]).await.map_err(failed(&what))?;
+    let numbers = tx.query(&each("kind, value", "numbers"), &[]).await.map_err(failed(&what))?;
+    tx.rollback().await.map_err(failed(&what))?;
+    let mut owned = Vec::new();
+    for row in numbers {
+        if let Ok(number) = Number::from_parts(row.get(1), row.get(2)) {
+            owned.push((row.get(0), number.to_string()));
+        }
+    }
+    Ok(Contents {
+        identities: identities.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect(),
+        numbers: owned,
+    })
+}
