@@ -164,6 +164,10 @@ async fn bar(tx: &Transaction<'_>, manifest: &Manifest, actor: &Actor) -> Result
                  'error', 'control was restored from a copy: it may have been done since, or called off')
          where state in ('waiting', 'queued', 'running');
          select setval(pg_get_serial_sequence('jobs', 'id'), (select coalesce(max(id), 0) from jobs) + {JOBS_SINCE});
+         do $$ begin
+             -- A tenant may have moved back since: where it lived then is not dropped by a worker now.
+             if to_regclass('moves') is not null then delete from moves; update placements set held = false where held; end if;
+         end $$;
          insert into audit (actor, action, detail) values ({}, 'control.restore', {});",
         literal(&manifest.copy.to_string()),
         literal(actor.as_str()),

@@ -21,6 +21,8 @@ pub(super) struct Found {
     pub(super) database: String,
     /// What its identity row says.
     pub(super) epoch: i32,
+    /// The numbers in its mirror.
+    numbers: Vec<String>,
 }
 
 impl Found {
@@ -74,6 +76,13 @@ pub(super) async fn read(with: &Provisioner) -> Result<Survey> {
             read_database(with, &cluster, row.get(0), &mut survey).await?;
         }
     }
+    for (id, found) in &survey.tenants {
+        // What a move left behind keeps its mirror as it was then.
+        let newest = found.iter().map(|found| found.epoch).max();
+        for number in found.iter().filter(|found| Some(found.epoch) == newest).flat_map(|found| &found.numbers) {
+            survey.numbers.entry(number.clone()).or_default().insert(*id);
+        }
+    }
     Ok(survey)
 }
 
@@ -91,15 +100,14 @@ async fn read_database(with: &Provisioner, cluster: &Cluster, database: String, 
         for (id, says, epoch) in rows.identities {
             survey.ids.insert(id);
             if id == says {
-                let found = Found { cluster: cluster.clone(), database: database.clone(), epoch };
+                let numbers =
+                    rows.numbers.iter().filter(|(of, _)| *of == id).map(|(_, number)| number.clone()).collect();
+                let found = Found { cluster: cluster.clone(), database: database.clone(), epoch, numbers };
                 survey.tenants.entry(id.try_into()?).or_default().push(found);
             } else {
                 let place = format!("cluster {}, database {database}", cluster.name);
                 survey.strange.push(format!("{place}: schema tenant_{id} says that it is tenant {says}'s"));
             }
-        }
-        for (id, number) in rows.numbers {
-            survey.numbers.entry(number).or_default().insert(id.try_into()?);
         }
     }
     Ok(())
