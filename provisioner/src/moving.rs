@@ -101,7 +101,7 @@ pub(crate) async fn carry(with: &Provisioner, job: &Job, tenant: &Tenant, from: 
 
 async fn carry_held(with: &Provisioner, job: &Job, tenant: &Tenant, from: &Cluster, to: &Cluster) -> Result<()> {
     let began = Clock::system();
-    hold(with, job, tenant, true).await?;
+    hold(with, job, tenant).await?;
     let mut here = AdminDb::open_for(with, from, &tenant.database, tenant).await?;
     // Whatever was acknowledged is there when this returns, and nothing comes after it.
     steps::ensure_grants(with, &mut here, tenant, false).await?;
@@ -159,21 +159,30 @@ async fn keep_job(with: &Provisioner, job: &Job, change: &mut strowger::control:
     Err(Error::Unavailable(format!("job {} was taken over by another process: `strowgerctl job show {0}`", job.id)))
 }
 
-async fn hold(with: &Provisioner, job: &Job, tenant: &Tenant, held: bool) -> Result<()> {
+/// Nothing is written to the tenant any more, says control.
+async fn hold(with: &Provisioner, job: &Job, tenant: &Tenant) -> Result<()> {
     let mut change = with.control.change(&with.actor).await?;
     keep_job(with, job, &mut change).await?;
-    moves::hold(&mut change, tenant.id, held).await?;
+    moves::hold(&mut change, tenant.id, true).await?;
     change.commit().await?;
     with.settle().await.map(drop)
 }
 
-/// The tenant is written to again where it lives.
+/// The tenant is written to again where it lives, unless it has turned after all: then nothing may be written where it lived.
 async fn let_go(with: &Provisioner, job: &Job, tenant: &Tenant, from: &Cluster) -> Result<()> {
+    let mut change = with.control.change(&with.actor).await?;
+    // A turn of which we heard no end has this row: it ends first.
+    keep_job(with, job, &mut change).await?;
+    if lives_on(&steps::tenant(with, tenant.id).await?, &destination(with, job).await?) {
+        return Ok(());
+    }
     if tenant.state == State::Active {
         let mut db = AdminDb::open_for(with, from, &tenant.database, tenant).await?;
         steps::ensure_grants(with, &mut db, tenant, true).await?;
     }
-    hold(with, job, tenant, false).await
+    moves::hold(&mut change, tenant.id, false).await?;
+    change.commit().await?;
+    with.settle().await.map(drop)
 }
 
 /// The step that shuts the place where the tenant lived; servers have been told.
