@@ -112,7 +112,7 @@ impl Bench {
     }
 
     fn schema(n: usize) -> String {
-        format!("begin;\n{}{}commit;\n", roles(n), tables(n))
+        format!("begin;\n{}{}commit;\n", roles(n, ", sw_tenants"), tables(n))
     }
 
     /// A database of its own is a clone of the cluster's template, closed until nobody else may enter; its tables are one transaction.
@@ -122,7 +122,7 @@ impl Bench {
                 "begin;\n{}commit;\ncreate database other_{n} template sw_template allow_connections false;
                  revoke all on database other_{n} from public; grant connect on database other_{n} to other_t{n}_rw;
                  alter database other_{n} with allow_connections true;\n\\c other_{n}\nbegin;\n{}commit;\n\\c postgres\n",
-                roles(n),
+                roles(n, ""),
                 tables(n)
             )
         };
@@ -134,13 +134,14 @@ impl Bench {
     }
 }
 
-fn roles(n: usize) -> String {
+/// Login roles are in the group of all tenants too, where tenants share a database.
+fn roles(n: usize, groups: &str) -> String {
     let p = format!("other_t{n}");
     let mut sql = format!("create role {p}_owner nologin; create role {p}_rw nologin;\n");
     for login in ["a", "b"] {
         let role = format!("{p}_{login}");
         sql += &format!(
-            "create role {role} login connection limit 20 in role {p}_rw, sw_tenants;
+            "create role {role} login connection limit 20 in role {p}_rw{groups};
              alter role {role} set search_path = other_{n}; alter role {role} set statement_timeout = '15s';
              alter role {role} set lock_timeout = '5s'; alter role {role} set idle_in_transaction_session_timeout = '15s';\n"
         );
