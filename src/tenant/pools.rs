@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
-use deadpool::managed::{Object, Pool, PoolError, TimeoutType};
+use deadpool::managed::{Object, Pool, PoolError, TimeoutType, Timeouts};
 
 use super::connect::{Manager, OpenError};
 use crate::budget::Budgets;
@@ -44,7 +44,13 @@ pub(super) struct TenantPool {
 impl TenantPool {
     /// A connection; `None` when the pool was closed, for instance because a newer one has taken its place.
     async fn get(&self) -> Result<Option<Object<Manager>>, OpenError> {
-        match self.pool.get().await {
+        // A timer costs more than taking a connection that is there: nobody sets one before he has to wait.
+        let at_once = Timeouts { wait: Some(Duration::ZERO), ..self.pool.timeouts() };
+        let taken = match self.pool.timeout_get(&at_once).await {
+            Err(PoolError::Timeout(TimeoutType::Wait)) => self.pool.get().await,
+            taken => taken,
+        };
+        match taken {
             Ok(connection) => Ok(Some(connection)),
             Err(PoolError::Closed) => Ok(None),
             Err(PoolError::Backend(error)) => Err(error),
