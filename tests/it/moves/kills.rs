@@ -6,6 +6,9 @@ use crate::crash::tapped::{Tapped, in_lanes, some_deaths};
 use crate::support::World;
 use crate::support::counting_proxy::Moment;
 
+/// So many statements before the end a move has not turned yet.
+const LAST: usize = 24;
+
 /// Turns red when a move that is gone on with, or a later one, takes what was copied before for a copy that need not be made again.
 #[test]
 fn a_killed_move_is_finished_when_run_again() {
@@ -32,6 +35,37 @@ fn a_killed_move_is_finished_when_run_again() {
         }
         println!("tenant move: killed along {statements} statements ({lane:?})");
         w.ctl(&["doctor"]).json();
+    });
+}
+
+/// The turn is made, and the answer that says so is lost, as those around it. Where the tenant lived nothing is written any more.
+///
+/// Turns red when `let_go` does not look whether the tenant has turned.
+#[test]
+fn a_turn_that_nobody_hears_of_opens_nothing_where_the_tenant_lived() {
+    crate::support::world(async |w| {
+        let tenant = w.tenant("One", Isolation::Schema).await;
+        let tapped = Tapped::new(&w).await;
+        let to = |server: &'static str| ["tenant", "move", "1", "--offline", "--to", server];
+        let (_, statements) = tapped.run(&to("dedicated")).await;
+        w.ctl(&to("shared")).json();
+        let former = w.superuser("shared", &w.prefix.name("shared")).await;
+        let open = format!(
+            "select has_table_privilege('{}', 'tenant_1.memories', 'insert')",
+            w.prefix.tenant(tenant.id, "rw")
+        );
+        let mut turned = 0;
+        for at in statements.saturating_sub(LAST)..=statements {
+            tapped.stop_or_end(at, Moment::CutUnanswered, &to("dedicated")).await;
+            let now = super::tenant_now(&w, tenant.id).await;
+            let is_open: bool = former.query_one(&open, &[]).await.unwrap().get(0);
+            assert!(!(now.cluster == "dedicated" && is_open), "{at}: what is written there is lost");
+            turned += usize::from(now.cluster == "dedicated");
+            let (again, _) = tapped.run(&to("dedicated")).await;
+            assert_eq!(again["cluster"], "dedicated", "{at}");
+            w.ctl(&to("shared")).json();
+        }
+        assert!((1..=LAST).contains(&turned), "the turn is among them: {turned}");
     });
 }
 

@@ -182,13 +182,13 @@ async fn pass_startup(client: &mut OwnedReadHalf, server: &mut OwnedWriteHalf) -
     Ok((!ENCRYPTION_REQUESTS.contains(&code)).then_some(rest))
 }
 
-/// Reads what Postgres answers until it is ready for the next statement; nobody gets to see it.
+/// Reads what Postgres answers until it is ready for the next statement, or for rows, which do not come; nobody gets to see it.
 async fn wait_for_ready(server: &mut OwnedReadHalf) {
     while let Ok(kind) = server.read_u8().await {
         let length = server.read_u32().await.unwrap();
         let mut body = vec![0; usize::try_from(length).unwrap() - 4];
         server.read_exact(&mut body).await.unwrap();
-        if kind == b'Z' {
+        if matches!(kind, b'Z' | b'G') {
             return;
         }
     }
