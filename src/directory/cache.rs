@@ -20,7 +20,7 @@ struct Entry<V> {
     /// `None`: there is no such thing.
     value: Option<Arc<V>>,
     loaded_at: Duration,
-    /// Where its key falls: hashing the key again would be a tenth of what a look-up costs.
+    /// Where its key falls, so that a look-up does not hash the key a second time.
     shard: usize,
     shard_count: u64,
 }

@@ -125,7 +125,7 @@ async fn known_worker(w: &World, db: &Client) -> (Child, String) {
 
 /// Two workers race for one job. The one that has it is killed in the middle of a step, and the other finishes it.
 ///
-/// Not seen red yet; meant to be when only a lease that has run out sets a job free: here it has an hour to run.
+/// Turns red when only a lease that has run out sets a job free: here it has an hour to run.
 #[test]
 fn when_the_worker_that_won_a_job_is_killed_the_other_finishes_it() {
     world(async |w| {

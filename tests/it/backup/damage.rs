@@ -25,7 +25,7 @@ fn refused(w: &World, id: &str, why: &str) {
     assert!(matches!(ran.code, Some(1 | 3)) && ran.stderr.contains(why), "{why}: {:?} {}", ran.code, ran.stderr);
 }
 
-/// Not seen red yet; meant to be when a piece is sealed without its number, its table or its backup, or when nobody looks at what follows the last one.
+/// Turns red when a piece is sealed without its number.
 #[test]
 fn a_changed_cut_or_swapped_piece_is_refused() {
     world(async |w| {

@@ -6,7 +6,7 @@ use strowger::control::clusters::Isolation;
 
 use super::{back_up, lying, store};
 
-/// Not seen red yet; meant to be when what an earlier attempt wrote is not taken away, or a second backup is promised in the place of one that was begun.
+/// Turns red when a second backup is promised in the place of one that was begun.
 #[test]
 fn a_killed_backup_is_whole_when_run_again() {
     in_lanes(async |w, lane| {

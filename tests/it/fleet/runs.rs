@@ -253,7 +253,7 @@ fn a_folder_that_contradicts_this_build_is_refused_by_name() {
 
 /// Postgres itself counts: the admin login may hold three sessions, one that is at work and those that are just closing.
 ///
-/// Not seen red yet; meant to be without the places of `fleet::room`: eight workers open eight sessions, and tenants fail for want of one.
+/// Turns red without the places of `fleet::room`: eight workers open eight sessions, and tenants fail for want of one.
 #[test]
 fn a_run_leaves_the_servers_their_connections() {
     world(async |w| {
