@@ -151,6 +151,28 @@ pub async fn turn(
     change.record("placement.move", Some(tenant), detail).await
 }
 
+/// Notes where a tenant lived before, as that cluster tells it; kept for so many seconds.
+pub async fn keep(
+    change: &mut Change,
+    tenant: TenantId,
+    cluster: ClusterId,
+    isolation: Isolation,
+    database: &str,
+    keep_s: i64,
+) -> Result<(), ControlError> {
+    let sql = "insert into moves (tenant_id, state, cluster_id, isolation, database, kept_until)
+               values ($1, 'kept', $2, $3, $4, now() + $5 * interval '1 second') on conflict (tenant_id) do nothing";
+    sqlx::query(sql)
+        .bind(tenant.get())
+        .bind(cluster.0)
+        .bind(isolation.as_str())
+        .bind(database)
+        .bind(keep_s)
+        .execute(change.conn())
+        .await?;
+    change.record("move.keep", Some(tenant), json!({ "cluster": cluster.0, "kept_s": keep_s })).await
+}
+
 /// Forgets a tenant's other place, where nothing is left.
 pub async fn forget(change: &mut Change, tenant: TenantId) -> Result<(), ControlError> {
     sqlx::query("delete from moves where tenant_id = $1").bind(tenant.get()).execute(change.conn()).await?;

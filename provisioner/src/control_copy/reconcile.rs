@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use strowger::control::numbers::{self, Assignment};
 use strowger::control::placements::{self, Regained};
 use strowger::control::tenants::{self, State, Tenant};
-use strowger::control::{backups, installation};
+use strowger::control::{backups, installation, moves};
 use strowger::id::TenantId;
 
 use super::survey::{self, Found, Survey};
@@ -20,6 +20,9 @@ use crate::{Provisioner, bootstrap, erase, fleet};
 
 /// Ids may have been given and erased since the copy, so that no cluster tells of them: so many are passed over.
 const IDS_SINCE: i32 = 1000;
+
+/// How long what a move left is kept, as `tenant move` has it by default: what was said then is lost.
+const KEEP_S: i64 = 7 * 86_400;
 
 /// What was found and done.
 #[derive(Debug, Default, serde::Serialize)]
@@ -150,20 +153,32 @@ async fn is_known(with: &Provisioner, id: TenantId) -> Result<bool> {
     Ok(tenants::get(&with.control, id).await?.is_some())
 }
 
+/// Where a tenant lives, and where it lived before. What a move leaves cannot be written to, and its data is of an older epoch.
+fn tell_apart(found: &[Found]) -> std::result::Result<(&Found, Option<&Found>), &'static str> {
+    let mut newest_first: Vec<&Found> = found.iter().collect();
+    newest_first.sort_by_key(|found| std::cmp::Reverse(found.epoch));
+    match newest_first[..] {
+        [here] => Ok((here, None)),
+        [_, former] if former.is_written => Err("of which each can be written to"),
+        [here, former] if here.epoch > former.epoch => Ok((here, Some(former))),
+        [_, _] => Err("with the same epoch"),
+        _ => Err("more than a move leaves"),
+    }
+}
+
 /// Takes a tenant's placement from where its schema is, and raises the epoch of its data: what was connected before the loss, or has
-/// cached a route from then, does not pass the proof of identity.
+/// cached a route from then, does not pass the proof of identity. Where it lived before is kept.
 async fn prove(with: &Provisioner, tenant: &Tenant, found: &[Found], done: &mut Reconciled) -> Result<()> {
-    let newest = found.iter().map(|found| found.epoch).max().unwrap_or_default();
-    let mut newest = found.iter().filter(|found| found.epoch == newest);
-    let (Some(here), None) = (newest.next(), newest.next()) else {
-        let places: Vec<String> =
-            found.iter().map(|found| format!("cluster {}, database {}", found.cluster.name, found.database)).collect();
-        let places = places.join("; ");
-        done.open.push(format!(
-            "tenant {} is in more than one place with the same epoch: {places}: drop the wrong one",
-            tenant.id
-        ));
-        return Ok(());
+    let (here, former) = match tell_apart(found) {
+        Ok(told) => told,
+        Err(why) => {
+            let place = |found: &Found| format!("cluster {}, database {}", found.cluster.name, found.database);
+            let places: Vec<String> = found.iter().map(place).collect();
+            let text =
+                format!("tenant {} is in several places, {why}: {}: drop the wrong one", tenant.id, places.join("; "));
+            done.open.push(text);
+            return Ok(());
+        }
     };
     let _held = crate::reconcile::hold(with, strowger::control::jobs::Subject::Tenant(tenant.id)).await?;
     let mut db = AdminDb::open_for(with, &here.cluster, &here.database, tenant).await?;
@@ -180,6 +195,10 @@ async fn prove(with: &Provisioner, tenant: &Tenant, found: &[Found], done: &mut 
         installation_epoch: with.installation.epoch,
     };
     placements::regain(&mut change, tenant.id, &regained).await?;
+    if let Some(former) = former {
+        let (isolation, database) = (former.isolation(), &former.database);
+        moves::keep(&mut change, tenant.id, former.cluster.id, isolation, database, KEEP_S).await?;
+    }
     change.commit().await?;
     done.proven += 1;
     Ok(())

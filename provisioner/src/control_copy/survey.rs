@@ -6,9 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use strowger::control::clusters::{self, Cluster, Isolation};
 use strowger::id::TenantId;
 use strowger::phone::Number;
+use tokio_postgres::Row;
 
 use crate::Provisioner;
-use crate::admin_db::{AdminDb, ident};
+use crate::admin_db::{AdminDb, ident, literal};
 use crate::error::{Error, Result};
 use crate::steps::MAINTENANCE_DATABASE;
 
@@ -21,6 +22,8 @@ pub(super) struct Found {
     pub(super) database: String,
     /// What its identity row says.
     pub(super) epoch: i32,
+    /// Whether its logins could write there, if they were let in: where a tenant has left they cannot.
+    pub(super) is_written: bool,
     /// The numbers in its mirror.
     numbers: Vec<String>,
 }
@@ -97,12 +100,12 @@ async fn read_database(with: &Provisioner, cluster: &Cluster, database: String, 
         db.query(sql, &[&with.installation.prefix.name("t")]).await?.iter().map(|row| row.get(0)).collect();
     for some in ids.chunks(AT_ONCE) {
         let rows = contents(with, &mut db, some).await?;
-        for (id, says, epoch) in rows.identities {
+        for Identity { id, says, epoch, is_written } in rows.identities {
             survey.ids.insert(id);
             if id == says {
                 let numbers =
                     rows.numbers.iter().filter(|(of, _)| *of == id).map(|(_, number)| number.clone()).collect();
-                let found = Found { cluster: cluster.clone(), database: database.clone(), epoch, numbers };
+                let found = Found { cluster: cluster.clone(), database: database.clone(), epoch, is_written, numbers };
                 survey.tenants.entry(id.try_into()?).or_default().push(found);
             } else {
                 let place = format!("cluster {}, database {database}", cluster.name);
@@ -114,26 +117,39 @@ async fn read_database(with: &Provisioner, cluster: &Cluster, database: String, 
 }
 
 struct Contents {
-    /// The id in the schema's name, the one in its identity row, and the epoch.
-    identities: Vec<(i32, i32, i32)>,
+    identities: Vec<Identity>,
     numbers: Vec<(i32, String)>,
+}
+
+struct Identity {
+    /// In the schema's name.
+    id: i32,
+    /// In its identity row.
+    says: i32,
+    epoch: i32,
+    is_written: bool,
 }
 
 /// Becomes a member of the owners, reads, and undoes that again.
 async fn contents(with: &Provisioner, db: &mut AdminDb, ids: &[i32]) -> Result<Contents> {
     let prefix = &with.installation.prefix;
     let owners: Vec<String> = ids.iter().map(|id| ident(&format!("{}{id}_owner", prefix.name("t")))).collect();
-    let each = |columns: &str, table: &str| {
-        let one = |id: &i32| format!("select {id} as id, {columns} from tenant_{id}.{table}");
+    let each = |columns: &dyn Fn(i32) -> String, table: &str| {
+        let one = |id: &i32| format!("select {id} as id, {} from tenant_{id}.{table}", columns(*id));
         ids.iter().map(one).collect::<Vec<_>>().join(" union all ")
+    };
+    let identity = |id: i32| {
+        let group = literal(&format!("{}{id}_rw", prefix.name("t")));
+        let written = format!("has_table_privilege(oid, to_regclass('tenant_{id}.memories'), 'insert')");
+        format!("tenant_id, epoch, coalesce((select {written} from pg_roles where rolname = {group}), false)")
     };
     let failed = |what: &str| Error::postgres(format!("read whose schemas there are in {what}"));
     let what = db.what();
     let tx = db.begin().await?;
     let join = format!("grant {} to {}", owners.join(", "), ident(&prefix.name("admin")));
     tx.batch_execute(&join).await.map_err(failed(&what))?;
-    let identities = tx.query(&each("tenant_id, epoch", "identity"), &[]).await.map_err(failed(&what))?;
-    let numbers = tx.query(&each("kind, value", "numbers"), &[]).await.map_err(failed(&what))?;
+    let identities = tx.query(&each(&identity, "identity"), &[]).await.map_err(failed(&what))?;
+    let numbers = tx.query(&each(&|_| "kind, value".into(), "numbers"), &[]).await.map_err(failed(&what))?;
     tx.rollback().await.map_err(failed(&what))?;
     let mut owned = Vec::new();
     for row in numbers {
@@ -141,8 +157,6 @@ async fn contents(with: &Provisioner, db: &mut AdminDb, ids: &[i32]) -> Result<C
             owned.push((row.get(0), number.to_string()));
         }
     }
-    Ok(Contents {
-        identities: identities.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect(),
-        numbers: owned,
-    })
+    let identity = |row: &Row| Identity { id: row.get(0), says: row.get(1), epoch: row.get(2), is_written: row.get(3) };
+    Ok(Contents { identities: identities.iter().map(identity).collect(), numbers: owned })
 }
