@@ -83,8 +83,8 @@ fn fold(document: &Value, path: &str, method: &str, operation: &Value) -> String
         text(&operation["summary"]),
         escape(&scope(operation)),
     );
-    if let Some(description) = operation["description"].as_str() {
-        let _ = write!(fold, "<p>{}</p>", escape(description));
+    if let description @ Value::String(_) = &operation["description"] {
+        let _ = write!(fold, "<p>{}</p>", text(description));
     }
     let shared = &document["paths"][path]["parameters"];
     fold.push_str(&parameters(document, [shared, &operation["parameters"]]));
@@ -149,8 +149,18 @@ fn pretty(value: &Value) -> String {
     format!("<pre>{}</pre>", escape(&serde_json::to_string_pretty(value).unwrap_or_default()))
 }
 
+/// A description's text; what stands between backticks in it is code, as in CommonMark.
 fn text(value: &Value) -> String {
-    escape(value.as_str().unwrap_or_default())
+    let escaped = escape(value.as_str().unwrap_or_default());
+    let parts: Vec<&str> = escaped.split('`').collect();
+    if parts.len().is_multiple_of(2) {
+        // One of them stands alone.
+        return escaped;
+    }
+    let code = |(at, part): (usize, &&str)| {
+        if at.is_multiple_of(2) { (*part).to_owned() } else { format!("<code>{part}</code>") }
+    };
+    parts.iter().enumerate().map(code).collect()
 }
 
 fn escape(text: &str) -> String {
@@ -160,6 +170,13 @@ fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+
+    #[test]
+    fn what_stands_between_backticks_is_code() {
+        let text = |said: &str| super::text(&json!(said));
+        assert_eq!(text("a `<b>` c `d`"), "a <code>&lt;b&gt;</code> c <code>d</code>");
+        assert_eq!(text("a ` b"), "a ` b");
+    }
 
     #[test]
     fn what_the_document_says_cannot_become_markup() {
