@@ -1,6 +1,7 @@
 //! The provisioner's own connections, and the only place that quotes identifiers.
 
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use strowger::control::clusters::{self, Address, Cluster, ClusterId};
 use strowger::control::tenants::Tenant;
@@ -11,6 +12,11 @@ use tokio_postgres::{Client, Config, IsolationLevel, Row, SimpleQueryMessage, Si
 
 use crate::Provisioner;
 use crate::error::{Error, Result};
+
+/// How long sessions of a login that is refused may take to end by themselves: longer than a server's request may take.
+const GRACE: Duration = Duration::from_secs(30);
+/// How often sessions that are to end are looked for.
+const LOOK: Duration = Duration::from_millis(25);
 
 /// An identifier as SQL. Ours are made of ids and a checked prefix; quoting is the second lock on the door.
 pub(crate) fn ident(name: &str) -> String {
@@ -200,6 +206,18 @@ impl AdminDb {
         self.client.query(sql, params).await.map_err(Error::postgres(self.what.clone()))
     }
 
+    /// Waits until the sessions of logins that are refused have ended, and ends those that outstay their grace.
+    pub(crate) async fn drain(&self, logins: &[String]) -> Result<()> {
+        let mut left = GRACE;
+        while !left.is_zero()
+            && !self.query("select 1 from pg_stat_activity where usename = any($1)", &[&logins]).await?.is_empty()
+        {
+            tokio::time::sleep(LOOK).await;
+            left = left.saturating_sub(LOOK);
+        }
+        self.end_sessions("usename = any($1)", &[&logins]).await
+    }
+
     /// Ends sessions and waits until none is left. `which` is a condition on `pg_stat_activity`.
     pub(crate) async fn end_sessions(&self, which: &str, params: &[&(dyn ToSql + Sync)]) -> Result<()> {
         let sql = format!("select count(pg_terminate_backend(pid)) from pg_stat_activity where {which}");
@@ -208,7 +226,7 @@ impl AdminDb {
             if left == 0 {
                 return Ok(());
             }
-            tokio::time::sleep(std::time::Duration::from_millis(25)).await;
+            tokio::time::sleep(LOOK).await;
         }
         Err(Error::Unavailable(format!("{}: sessions did not end; run the command again", self.what)))
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use strowger::control::clusters::Isolation;
 use strowger::control::tokens::LegacyFor;
-use strowger::control::{Actor, Control, installation, jobs as rows_of_jobs, tenants as rows, tokens, usage};
+use strowger::control::{Control, installation, jobs as rows_of_jobs, tenants as rows, tokens, usage};
 use strowger::id::Prefix;
 use strowger::vault::MasterRing;
 
@@ -14,7 +14,7 @@ use super::args::{
     self, Audit, BackupCommand, Cli, Command, Configured, ControlCommand, Job, Key, KeyAlgorithm, Platform, Playbook,
     Profile, Secret, Tenant, Token, Usage,
 };
-use super::input::{from_stdin, listen, superuser_from_stdin};
+use super::input::{actor, from_stdin, listen, superuser_from_stdin};
 use super::output::{say, show};
 use super::rotate::{on_rings, on_rotate};
 use super::{
@@ -272,13 +272,6 @@ async fn init(prefix: &Prefix, out: &Path) -> Result<()> {
         out.display()
     ));
     Ok(())
-}
-
-/// The person at the keyboard, for the audit log.
-pub(super) fn actor() -> Actor {
-    let user = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_else(|_| "unknown".into());
-    let host = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
-    Actor::operator(&format!("{user}@{}", host.trim()))
 }
 
 /// Postgres's programs run in another folder than we do.

@@ -6,8 +6,7 @@ use serde_json::{Value, json};
 use strowger::vault::MasterRing;
 
 use super::args::{ControlCommand, CopyFiles, Output};
-use super::commands::actor;
-use super::input::superuser_from_stdin;
+use super::input::{actor, superuser_from_stdin};
 use super::output::{say, show};
 use crate::control_copy::{self, Manifest};
 use crate::error::{Error, Result};

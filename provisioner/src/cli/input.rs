@@ -1,7 +1,8 @@
-//! What comes from outside: signals, and on standard input what is too secret for the command line.
+//! What comes from outside: who is at the keyboard, signals, and on standard input what is too secret for the command line.
 
 use std::io::Read as _;
 
+use strowger::control::Actor;
 use strowger::telemetry::Stop;
 use strowger::vault::Secret as Bytes;
 use zeroize::Zeroizing;
@@ -28,4 +29,11 @@ pub(super) fn from_stdin(what: &str) -> Result<Bytes> {
 pub(super) fn superuser_from_stdin() -> Result<Superuser> {
     let url = from_stdin("the superuser's URL")?;
     Superuser::from_url(url.expose_str().unwrap_or_default())
+}
+
+/// The person at the keyboard, for the audit log.
+pub(super) fn actor() -> Actor {
+    let user = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_else(|_| "unknown".into());
+    let host = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
+    Actor::operator(&format!("{user}@{}", host.trim()))
 }

@@ -4,8 +4,9 @@ use strowger::control::tenants::{self as rows, State};
 use strowger::id::TenantId;
 use strowger::vault::Secret;
 
+use super::change::Change;
 use super::file::WantedTenant;
-use super::plan::{Change, Plan};
+use super::plan::Plan;
 use crate::error::{Error, Result};
 use crate::tenants::{self, Because, NewTenant};
 use crate::{Provisioner, credentials, numbers};

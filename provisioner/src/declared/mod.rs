@@ -8,6 +8,7 @@
 //! accounts away, and nothing here ever deletes a tenant or a secret. No secret stands in a file: it says where the value is.
 
 mod carry_out;
+mod change;
 mod export;
 mod file;
 mod plan;
@@ -20,8 +21,9 @@ use std::path::Path;
 use strowger::vault::Secret;
 
 pub use carry_out::carry_out;
+pub use change::Change;
 pub use file::{Desired, Wish};
-pub use plan::{Change, Plan};
+pub use plan::Plan;
 
 use crate::Provisioner;
 use crate::error::{Error, Result};

@@ -5,8 +5,9 @@ use strowger::control::clusters::{Admission, ClusterId, Isolation, Occupancy};
 use strowger::control::tenants::State;
 use strowger::vault::Secret;
 
+use super::change::Change;
 use super::file::{self, Desired, Source, Wish};
-use super::plan::{self, Change, Plan};
+use super::plan::{self, Plan};
 use super::state::{AccountNow, Actual, Held, NumberNow, SecretNow, TenantNow};
 use super::{export, same};
 use crate::placement::Candidate;

@@ -3,8 +3,6 @@
 //! The next one is made and proven while the present one serves; then control hands it out; then, once every running server
 //! knows, the former one is refused. Whoever is under way with it ends by itself.
 
-use std::time::Duration;
-
 use strowger::control::clusters::{self, Cluster};
 use strowger::control::keys::Ring;
 use strowger::control::tenants::{State, Tenant};
@@ -16,11 +14,6 @@ use super::roles::{DISARMED, armed, login_sql};
 use crate::Provisioner;
 use crate::admin_db::{self, AdminDb, ident};
 use crate::error::{Error, Result};
-
-/// How long sessions of a retired login may take to end by themselves: longer than a server's request may take.
-const GRACE: Duration = Duration::from_secs(30);
-/// How often they are looked for.
-const LOOK: Duration = Duration::from_millis(25);
 
 /// A pair of logins, and how far their change of turns is.
 pub(crate) struct Logins<'p> {
@@ -124,7 +117,7 @@ impl<'p> Logins<'p> {
     pub(crate) async fn drain(&self) -> Result<()> {
         let Some(retiring) = &self.turn.retiring else { return Ok(()) };
         if self.tenant.is_some() {
-            drain(&self.open().await?, std::slice::from_ref(retiring)).await?;
+            self.open().await?.drain(std::slice::from_ref(retiring)).await?;
         }
         let mut change = self.with.control.change(&self.with.actor).await?;
         turns::retired(&mut change, self.whose(), retiring).await?;
@@ -159,16 +152,4 @@ impl<'p> Logins<'p> {
             None => self.with.platform_key(Ring::Admin).await,
         }
     }
-}
-
-/// Waits until the sessions of logins that are refused have ended, and ends those that outstay their grace.
-pub(super) async fn drain(db: &AdminDb, logins: &[String]) -> Result<()> {
-    let mut left = GRACE;
-    while !left.is_zero()
-        && !db.query("select 1 from pg_stat_activity where usename = any($1)", &[&logins]).await?.is_empty()
-    {
-        tokio::time::sleep(LOOK).await;
-        left = left.saturating_sub(LOOK);
-    }
-    db.end_sessions("usename = any($1)", &[&logins]).await
 }

@@ -7,7 +7,6 @@ use strowger::control::tenants::Tenant;
 use strowger::control::turns::{self, Turn, Whose};
 use strowger::vault::{Scope, Secret};
 
-use super::logins::drain;
 use super::{MAINTENANCE_DATABASE, is_shared, shared_group};
 use crate::Provisioner;
 use crate::admin_db::{AdminDb, ident, literal};
@@ -129,7 +128,7 @@ pub(crate) async fn fence(with: &Provisioner, cluster: &Cluster, tenant: &Tenant
 /// The same where a tenant has lived: whoever still reads there may come to an end.
 pub(crate) async fn leave(with: &Provisioner, cluster: &Cluster, tenant: &Tenant) -> Result<()> {
     let db = AdminDb::open_for(with, cluster, MAINTENANCE_DATABASE, tenant).await?;
-    drain(&db, &refuse(with, &db, tenant).await?).await
+    db.drain(&refuse(with, &db, tenant).await?).await
 }
 
 async fn refuse(with: &Provisioner, db: &AdminDb, tenant: &Tenant) -> Result<Vec<String>> {
