@@ -102,7 +102,7 @@ impl Server {
             model,
             public_url,
             answers: Answers::new(word_vectors.clone()),
-            readinesses: Readinesses::default(),
+            readinesses: Readinesses::new(&clock),
             word_vectors,
         }));
         Ok(Self { listener, app, router, control, background, working, stop_work })

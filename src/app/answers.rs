@@ -5,8 +5,10 @@
 //! invalidates it, on every instance at once, restores and moves included. What is asked least goes when it is full.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use quick_cache::Weighter;
+use quick_cache::unsync::Cache;
 use uuid::Uuid;
 
 use crate::id::TenantId;
@@ -21,6 +23,8 @@ pub use crate::selector::Tier;
 
 /// Phrases that all cached indexes may hold together; one takes about 1 kB.
 const CACHED_PHRASES: u64 = 200_000;
+/// About how many indexes that is.
+const CACHED_TENANTS: usize = 2_000;
 
 /// What a caller hears, and why.
 #[derive(Debug, Clone)]
@@ -45,7 +49,8 @@ pub struct Answer {
 
 /// Answers for all tenants. One for a process.
 pub struct Answers {
-    prepared: moka::future::Cache<TenantId, Arc<Prepared>>,
+    /// In one piece: in a cache of many, each with a share of the room, a large index could have no place.
+    prepared: Mutex<Cache<TenantId, Arc<Prepared>, ByPhrases>>,
     /// Without it, words alone are compared.
     vectors: Option<Arc<Table>>,
 }
@@ -53,8 +58,7 @@ pub struct Answers {
 impl Answers {
     /// With vectors, phrases are compared by meaning too.
     pub fn new(vectors: Option<Arc<Table>>) -> Self {
-        let weight = |_: &TenantId, prepared: &Arc<Prepared>| prepared.phrases;
-        Self { prepared: moka::future::Cache::builder().max_capacity(CACHED_PHRASES).weigher(weight).build(), vectors }
+        Self { prepared: Mutex::new(Cache::with_weighter(CACHED_TENANTS, CACHED_PHRASES, ByPhrases)), vectors }
     }
 
     /// The answer to what a caller said.
@@ -63,7 +67,7 @@ impl Answers {
     }
 
     async fn prepared<I: Intent>(&self, db: &TenantDb<I>) -> Result<Arc<Prepared>, TenantError> {
-        let cached = self.prepared.get(&db.tenant()).await;
+        let cached = self.kept().get(&db.tenant()).cloned();
         let known = cached.as_ref().map(|prepared| prepared.version);
         let (version, corpus) = answers::load(db.conn(), known).await?;
         match (corpus, cached) {
@@ -71,10 +75,23 @@ impl Answers {
             (corpus, _) => {
                 let corpus = corpus.ok_or_else(|| TenantError::Unexpected("no corpus came with its version".into()))?;
                 let prepared = Arc::new(Prepared::new(version, corpus, self.vectors.as_deref()));
-                self.prepared.insert(db.tenant(), Arc::clone(&prepared)).await;
+                self.kept().insert(db.tenant(), Arc::clone(&prepared));
                 Ok(prepared)
             }
         }
+    }
+
+    fn kept(&self) -> std::sync::MutexGuard<'_, Cache<TenantId, Arc<Prepared>, ByPhrases>> {
+        self.prepared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[derive(Clone)]
+struct ByPhrases;
+
+impl Weighter<TenantId, Arc<Prepared>> for ByPhrases {
+    fn weight(&self, _: &TenantId, prepared: &Arc<Prepared>) -> u64 {
+        u64::from(prepared.phrases)
     }
 }
 

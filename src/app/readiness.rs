@@ -6,6 +6,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use quick_cache::sync::Cache;
+
+use crate::clock::Clock;
 use crate::control::secrets;
 use crate::directory::{Directory, DirectoryError};
 use crate::id::TenantId;
@@ -15,7 +18,7 @@ use crate::tenant::{Intent, TenantDb, TenantError};
 /// How old an answer may be.
 const KEPT: Duration = Duration::from_secs(30);
 /// How many tenants' are kept.
-const TENANTS: u64 = 10_000;
+const TENANTS: usize = 10_000;
 
 /// What is there, in points, and what is not, by name.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -42,16 +45,17 @@ pub enum ReadinessError {
 
 /// Readiness of all tenants. One for a process.
 pub struct Readinesses {
-    kept: moka::future::Cache<TenantId, Arc<Readiness>>,
-}
-
-impl Default for Readinesses {
-    fn default() -> Self {
-        Self { kept: moka::future::Cache::builder().max_capacity(TENANTS).time_to_live(KEPT).build() }
-    }
+    clock: Clock,
+    /// With the time at which each was found.
+    kept: Cache<TenantId, (Duration, Arc<Readiness>)>,
 }
 
 impl Readinesses {
+    /// None known yet.
+    pub fn new(clock: &Clock) -> Self {
+        Self { clock: clock.clone(), kept: Cache::new(TENANTS) }
+    }
+
     /// A tenant's, at most 30 s old. The connection is given back before the control database is asked.
     pub async fn of<I: Intent>(
         &self,
@@ -59,14 +63,15 @@ impl Readinesses {
         db: TenantDb<I>,
     ) -> Result<Arc<Readiness>, ReadinessError> {
         let tenant = db.tenant();
-        if let Some(kept) = self.kept.get(&tenant).await {
+        let now = self.clock.elapsed();
+        if let Some((_, kept)) = self.kept.get(&tenant).filter(|(found, _)| now.saturating_sub(*found) < KEPT) {
             return Ok(kept);
         }
         let standing = variables::standing(db.conn()).await?;
         drop(db);
         let has_keys = secrets::any_for(directory.control(), tenant).await.map_err(DirectoryError::from)?;
         let readiness = Arc::new(Readiness::new(standing, has_keys));
-        self.kept.insert(tenant, Arc::clone(&readiness)).await;
+        self.kept.insert(tenant, (now, Arc::clone(&readiness)));
         Ok(readiness)
     }
 }

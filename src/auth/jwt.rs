@@ -117,7 +117,7 @@ async fn check(
 }
 
 /// So many tokens are remembered.
-const REMEMBERED: u64 = 10_000;
+const REMEMBERED: usize = 10_000;
 
 /// Checks tokens, and remembers which have held: verifying an Ed25519 signature is a quarter of what a small request costs.
 ///
@@ -127,20 +127,20 @@ pub struct Tokens {
     directory: Arc<Directory>,
     installation: Installation,
     clock: Clock,
-    held: moka::future::Cache<[u8; digest::SHA256_OUTPUT_LEN], Arc<Held>>,
+    held: quick_cache::sync::Cache<[u8; digest::SHA256_OUTPUT_LEN], Arc<Held>>,
 }
 
 impl Tokens {
     /// Of one installation.
     pub fn new(directory: Arc<Directory>, installation: Installation, clock: &Clock) -> Self {
-        Self { directory, installation, clock: clock.clone(), held: moka::future::Cache::new(REMEMBERED) }
+        Self { directory, installation, clock: clock.clone(), held: quick_cache::sync::Cache::new(REMEMBERED) }
     }
 
     /// Checks a token for a tenant's routes, where one without a key id holds too if a legacy key signed it.
     pub async fn verify_for_tenant(&self, token: &str) -> Result<ServiceToken, AuthError> {
         let mut name = [0; digest::SHA256_OUTPUT_LEN];
         name.copy_from_slice(digest::digest(&digest::SHA256, token.as_bytes()).as_ref());
-        let remembered = self.held.get(&name).await;
+        let remembered = self.held.get(&name);
         if let Some(held) = remembered
             && self.still_holds(&held).await?
         {
@@ -149,7 +149,7 @@ impl Tokens {
         let header = jsonwebtoken::decode_header(token).map_err(invalid)?;
         let Some(kid) = header.kid else { return self.verify_legacy(token).await };
         let held = Arc::new(check(&self.directory, &self.installation, token, kid, header.alg).await?);
-        self.held.insert(name, Arc::clone(&held)).await;
+        self.held.insert(name, Arc::clone(&held));
         Ok(held.token())
     }
 

@@ -2,20 +2,28 @@
 //!
 //! Keys fall into shards, and each shard counts its invalidations. An entry carries the count that held when its load
 //! *began*, and is served only while the count is still that: so a load that raced with an invalidation is never seen,
-//! without locks on the way. An invalidation costs the few other entries of its shard one reload.
+//! without locks on the way. An invalidation costs the few other entries of its shard one reload. One load at a time goes on in a
+//! shard: who waits for it finds what it found, and another key that happens to fall there waits once for nothing.
 
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use moka::ops::compute::Op;
+use tokio::sync::Mutex;
 
 use super::outage::Outage;
 use super::{DirectoryError, Staleness};
 use crate::clock::Clock;
 
 const SHARDS: usize = 4096;
+
+#[derive(Default)]
+struct Shard {
+    invalidations: AtomicU64,
+    loading: Mutex<()>,
+}
+
 struct Entry<V> {
     /// `None`: there is no such thing.
     value: Option<Arc<V>>,
@@ -32,8 +40,8 @@ impl<V> Clone for Entry<V> {
 }
 
 pub(super) struct Cache<K, V> {
-    entries: moka::future::Cache<K, Entry<V>>,
-    shards: Box<[AtomicU64]>,
+    entries: quick_cache::sync::Cache<K, Entry<V>>,
+    shards: Box<[Shard]>,
     /// Of all shards together.
     invalidations: AtomicU64,
     hasher: RandomState,
@@ -43,10 +51,10 @@ pub(super) struct Cache<K, V> {
 }
 
 impl<K: Hash + Eq + Clone + Send + Sync + 'static, V: Send + Sync + 'static> Cache<K, V> {
-    pub(super) fn new(capacity: u64, clock: &Clock, keep: Staleness, outage: &Arc<Outage>) -> Self {
+    pub(super) fn new(capacity: usize, clock: &Clock, keep: Staleness, outage: &Arc<Outage>) -> Self {
         Self {
-            entries: moka::future::Cache::new(capacity),
-            shards: (0..SHARDS).map(|_| AtomicU64::new(0)).collect(),
+            entries: quick_cache::sync::Cache::new(capacity),
+            shards: (0..SHARDS).map(|_| Shard::default()).collect(),
             invalidations: AtomicU64::new(0),
             hasher: RandomState::new(),
             clock: clock.clone(),
@@ -75,7 +83,7 @@ impl<K: Hash + Eq + Clone + Send + Sync + 'static, V: Send + Sync + 'static> Cac
         F: FnOnce() -> Fut,
         Fut: Future<Output = Result<Option<V>, DirectoryError>>,
     {
-        let cached = self.entries.get(key).await;
+        let cached = self.entries.get(key);
         match cached {
             Some(entry) if self.is_good(&entry, doubted) => Ok(entry.value),
             // Apart and boxed, so that a look-up that finds something does not carry along what loading needs.
@@ -99,29 +107,29 @@ impl<K: Hash + Eq + Clone + Send + Sync + 'static, V: Send + Sync + 'static> Cac
             Err(away) => return self.stale(cached.as_ref()).ok_or(away).map(Some),
         };
         let was_away = self.outage.standing().is_some();
-        let compute = self.entries.entry_by_ref(key).and_try_compute_with(|found| async {
-            let found = found.map(moka::Entry::into_value);
-            if found.as_ref().is_some_and(|entry| self.is_good(entry, doubted)) {
-                return Ok(Op::Nop);
+        let shard = self.shard_of(key);
+        let _one_at_a_time = self.shards[shard].loading.lock().await;
+        let found = self.entries.get(key);
+        if let Some(entry) = found.as_ref().filter(|entry| self.is_good(entry, doubted)) {
+            return Ok(entry.value.clone());
+        }
+        // Whoever was asking before us has found that control is away: we do not wait for that once more.
+        let known = if was_away { None } else { self.outage.standing() };
+        let shard_count = self.count_of(shard);
+        let answer = match known {
+            Some(away) => Err(away),
+            None => load().await,
+        };
+        self.outage.note(asked_at, &answer);
+        match answer {
+            Ok(value) => {
+                let value = value.map(Arc::new);
+                let entry = Entry { value: value.clone(), loaded_at: self.clock.elapsed(), shard, shard_count };
+                self.entries.insert(key.clone(), entry);
+                Ok(value)
             }
-            // Whoever was asking before us has found that control is away: we do not wait for that once more.
-            let known = if was_away { None } else { self.outage.standing() };
-            let shard = self.shard_of(key);
-            let shard_count = self.shards[shard].load(Ordering::Acquire);
-            let answer = match known {
-                Some(away) => Err(away),
-                None => load().await,
-            };
-            self.outage.note(asked_at, &answer);
-            match answer {
-                Ok(value) => {
-                    let loaded_at = self.clock.elapsed();
-                    Ok(Op::Put(Entry { value: value.map(Arc::new), loaded_at, shard, shard_count }))
-                }
-                Err(error) => self.stale(found.as_ref()).map(|_| Op::Nop).ok_or(error),
-            }
-        });
-        Ok(compute.await?.into_entry().and_then(|entry| entry.into_value().value))
+            Err(error) => self.stale(found.as_ref()).map(Some).ok_or(error),
+        }
     }
 
     /// To be read before a question whose answer may be [`offer`](Self::offer)ed.
@@ -131,36 +139,33 @@ impl<K: Hash + Eq + Clone + Send + Sync + 'static, V: Send + Sync + 'static> Cac
 
     /// Takes what came along with the answer to another question, if there is nothing, and if nothing at all was invalidated
     /// since `before`: which shard the key falls into was not known when the question was asked.
-    pub(super) async fn offer(&self, key: K, value: V, before: u64) {
+    pub(super) fn offer(&self, key: K, value: V, before: u64) {
         let shard = self.shard_of(&key);
-        let shard_count = self.shards[shard].load(Ordering::Acquire);
+        let shard_count = self.count_of(shard);
         // An invalidation counts here first: one that was too late for this comparison has not reached the shard either.
-        if self.invalidations() != before {
+        if self.invalidations() != before || self.entries.peek(&key).is_some_and(|found| self.is_fresh(&found)) {
             return;
         }
         let entry = Entry { value: Some(Arc::new(value)), loaded_at: self.clock.elapsed(), shard, shard_count };
-        let keep = |found: Option<moka::Entry<K, Entry<V>>>| {
-            let has = found.is_some_and(|found| self.is_fresh(found.value()));
-            std::future::ready(if has { Op::Nop } else { Op::Put(entry) })
-        };
-        self.entries.entry(key).and_compute_with(keep).await;
+        self.entries.insert(key, entry);
     }
 
     /// Makes the entry invisible, and any load of it that is under way.
     pub(super) fn invalidate(&self, key: &K) {
         self.invalidations.fetch_add(1, Ordering::AcqRel);
-        self.shards[self.shard_of(key)].fetch_add(1, Ordering::AcqRel);
+        self.shards[self.shard_of(key)].invalidations.fetch_add(1, Ordering::AcqRel);
     }
 
     /// The same, if there is a visible value of which `stale` is true; used by many callers at once for one cause.
-    pub(super) async fn invalidate_if(&self, key: &K, stale: impl FnOnce(&V) -> bool) {
-        let shard = &self.shards[self.shard_of(key)];
-        let shard_count = shard.load(Ordering::Acquire);
-        let cached = self.entries.get(key).await.filter(|entry| entry.shard_count == shard_count).and_then(|e| e.value);
+    pub(super) fn invalidate_if(&self, key: &K, stale: impl FnOnce(&V) -> bool) {
+        let shard = self.shard_of(key);
+        let shard_count = self.count_of(shard);
+        let cached = self.entries.peek(key).filter(|entry| entry.shard_count == shard_count).and_then(|e| e.value);
         if cached.as_deref().is_some_and(stale) {
             self.invalidations.fetch_add(1, Ordering::AcqRel);
             // Only the first of those who saw this count gets through; the others wait for its load.
-            let _ = shard.compare_exchange(shard_count, shard_count + 1, Ordering::AcqRel, Ordering::Relaxed);
+            let count = &self.shards[shard].invalidations;
+            let _ = count.compare_exchange(shard_count, shard_count + 1, Ordering::AcqRel, Ordering::Relaxed);
         }
     }
 
@@ -168,13 +173,13 @@ impl<K: Hash + Eq + Clone + Send + Sync + 'static, V: Send + Sync + 'static> Cac
     pub(super) fn invalidate_all(&self) {
         self.invalidations.fetch_add(1, Ordering::AcqRel);
         for shard in &self.shards {
-            shard.fetch_add(1, Ordering::AcqRel);
+            shard.invalidations.fetch_add(1, Ordering::AcqRel);
         }
     }
 
     /// Values that are cached and visible now.
     pub(super) fn values(&self) -> Vec<Arc<V>> {
-        let visible = |(_, entry): (Arc<K>, Entry<V>)| if self.is_current(&entry) { entry.value } else { None };
+        let visible = |(_, entry): (K, Entry<V>)| if self.is_current(&entry) { entry.value } else { None };
         self.entries.iter().filter_map(visible).collect()
     }
 
@@ -182,8 +187,12 @@ impl<K: Hash + Eq + Clone + Send + Sync + 'static, V: Send + Sync + 'static> Cac
         usize::try_from(self.hasher.hash_one(key) % SHARDS as u64).unwrap_or(0)
     }
 
+    fn count_of(&self, shard: usize) -> u64 {
+        self.shards[shard].invalidations.load(Ordering::Acquire)
+    }
+
     fn is_current(&self, entry: &Entry<V>) -> bool {
-        entry.shard_count == self.shards[entry.shard].load(Ordering::Acquire)
+        entry.shard_count == self.count_of(entry.shard)
     }
 
     fn is_fresh(&self, entry: &Entry<V>) -> bool {
@@ -279,16 +288,16 @@ mod tests {
     async fn what_came_along_is_kept_if_nothing_was_invalidated_meanwhile() {
         let (_, cache) = cache();
         let before = cache.invalidations();
-        cache.offer("k".to_owned(), 1, before).await;
+        cache.offer("k".to_owned(), 1, before);
         assert_eq!(get(&cache, Ok(Some(2))).await.unwrap(), Some(1), "no question was needed");
-        cache.offer("k".to_owned(), 3, before).await;
+        cache.offer("k".to_owned(), 3, before);
         assert_eq!(get(&cache, Err(away())).await.unwrap(), Some(1), "what is there stays");
         cache.invalidate(&"k".to_owned());
-        cache.offer("k".to_owned(), 4, before).await;
+        cache.offer("k".to_owned(), 4, before);
         assert_eq!(get(&cache, Ok(None)).await.unwrap(), None, "it raced with an invalidation");
         let before = cache.invalidations();
         cache.invalidate_all();
-        cache.offer("other".to_owned(), 5, before).await;
+        cache.offer("other".to_owned(), 5, before);
         assert!(cache.values().is_empty());
     }
 

@@ -269,7 +269,7 @@ impl Directory {
         };
         // A route that does not open is the tenant's trouble and not the number's: it is asked for again and refused then.
         if let Some(route) = route.and_then(|route| self.open_route(route).ok()) {
-            self.tenants.offer(route.placement.tenant, route, before).await;
+            self.tenants.offer(route.placement.tenant, route, before);
         }
         Ok(Some(row))
     }

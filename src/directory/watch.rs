@@ -115,11 +115,9 @@ impl Directory {
         for part in cached.chunks(1000) {
             let ids: Vec<TenantId> = part.iter().map(|route| route.placement.tenant).collect();
             for (id, generation, state) in control::placements::generations(&self.control, &ids).await? {
-                self.tenants
-                    .invalidate_if(&id, |route| {
-                        route.placement.generation != generation || route.placement.state != state
-                    })
-                    .await;
+                self.tenants.invalidate_if(&id, |route| {
+                    route.placement.generation != generation || route.placement.state != state
+                });
             }
         }
         Ok(())
