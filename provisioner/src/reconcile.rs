@@ -119,7 +119,7 @@ async fn walk(with: &Provisioner, job: &Job) -> Result<State> {
     if job.kind.destroys() {
         check_approval(with, job).await?;
     }
-    let first = job.step.as_deref().and_then(|name| steps.iter().position(|step| step.name() == name)).unwrap_or(0);
+    let first = operations::first(job.kind, job.step.as_deref());
     let mut undo = job.undo;
     for (done, step) in steps.iter().enumerate().skip(first) {
         undo = undo || checkpoint(with, job, step.name(), done, steps.len()).await?.undo;

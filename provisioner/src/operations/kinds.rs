@@ -143,6 +143,13 @@ pub(crate) fn steps(kind: Kind) -> &'static [Step] {
     }
 }
 
+/// The step at which a job that was begun before is gone on with. A repair begins again: it is about what is so now, and what it had
+/// put right may have been undone since.
+pub(crate) fn first(kind: Kind, reached: Option<&str>) -> usize {
+    let reached = reached.filter(|_| kind != Kind::Repair);
+    reached.and_then(|name| steps(kind).iter().position(|step| step.name() == name)).unwrap_or(0)
+}
+
 /// What taking a job back means to the operator; `None` for a kind that is taken back by its opposite.
 pub(crate) fn undone_by(kind: Kind) -> Option<&'static str> {
     match kind {

@@ -21,7 +21,7 @@ use crate::admin_db::AdminDb;
 use crate::error::{Error, Result};
 use crate::steps::Logins;
 use crate::{Provisioner, backup, moving, steps};
-pub(crate) use kinds::{Step, steps, supersedes, undone_by};
+pub(crate) use kinds::{Step, first, steps, supersedes, undone_by};
 
 /// How long a deleted tenant is kept when nobody says otherwise.
 const GRACE_S: i64 = 30 * 24 * 3600;

@@ -60,6 +60,8 @@ fn side_by_side<F: Future<Output = ()>>(lanes: &[Moment], situation: impl Fn(Arc
 pub(crate) struct Tapped {
     tap: Tap,
     config: PathBuf,
+    /// Where control is, and where the proxy before it is.
+    ports: (u16, u16),
 }
 
 impl Tapped {
@@ -69,10 +71,16 @@ impl Tapped {
         let real: tokio_postgres::Config = world.urls.provisioner.parse().unwrap();
         let real = real.get_ports()[0];
         let port = tap.before(([127, 0, 0, 1], real).into()).await;
+        let tapped = Self { tap, config: world.dir.join("strowgerctl-tapped.toml"), ports: (real, port) };
+        tapped.follow(world);
+        tapped
+    }
+
+    /// Takes over the world's settings as they are now.
+    pub(crate) fn follow(&self, world: &World) {
         let text = std::fs::read_to_string(world.dir.join("strowgerctl.toml")).unwrap();
-        let config = world.dir.join("strowgerctl-tapped.toml");
-        std::fs::write(&config, text.replace(&format!(":{real}/"), &format!(":{port}/"))).unwrap();
-        Self { tap, config }
+        let (real, port) = self.ports;
+        std::fs::write(&self.config, text.replace(&format!(":{real}/"), &format!(":{port}/"))).unwrap();
     }
 
     pub(crate) fn spawn(&self, args: &[&str]) -> Child {

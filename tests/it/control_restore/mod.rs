@@ -1,6 +1,8 @@
 //! The control database is destroyed, and made again from a copy that is older than what has happened since: not one call reaches a
 //! tenant whose number it is not.
 
+mod kills;
+
 use std::path::PathBuf;
 
 use provisioner::tenants;
