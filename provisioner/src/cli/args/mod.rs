@@ -229,7 +229,7 @@ pub(super) enum Platform {
     Set {
         /// suspended_sentence: what callers of a suspended tenant hear. public_url: where providers reach the servers, the same
         /// as their --public-url; `number buy` and `number configure` point webhooks there. twilio_base_url: where Twilio's REST API
-        /// is [default: https://api.twilio.com]. backups_to: the folder for backups, by its whole path
+        /// is [default: https://api.twilio.com]. backups_to: a folder by its whole path, or s3://BUCKET/PREFIX
         #[arg(value_parser = ["suspended_sentence", PUBLIC_URL, TWILIO_BASE_URL, BACKUPS_TO])]
         name: String,
         value: String,
