@@ -14,6 +14,7 @@ mod records;
 mod tenants;
 mod values;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -96,7 +97,11 @@ pub(super) enum Command {
         out: PathBuf,
     },
     /// Carry out jobs, until interrupted
-    Worker,
+    Worker {
+        /// Show figures to Prometheus at http://ADDRESS/metrics, as in 127.0.0.1:9464: ages of backups, jobs, no tenant's name
+        #[arg(long, value_name = "ADDRESS")]
+        metrics: Option<SocketAddr>,
+    },
     /// Postgres servers that hold tenants
     #[command(subcommand)]
     Cluster(Cluster),
@@ -216,6 +221,9 @@ pub(super) struct Up {
     /// The folder of a static word-vector model, for search by meaning: see ops/word-vectors.sh [default: none]
     #[arg(long)]
     pub(super) word_vectors: Option<PathBuf>,
+    /// Show figures to Prometheus at http://ADDRESS/metrics, as `worker` does
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) metrics: Option<SocketAddr>,
     /// Delete the data folder first
     #[arg(long)]
     pub(super) fresh: bool,
