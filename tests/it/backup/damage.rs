@@ -96,7 +96,7 @@ fn another_tenants_backup_and_a_ring_without_the_key_are_refused() {
 }
 
 /// A disk that is full half way: nothing of the backup lies about, and the next one is whole. That a file must not grow is how a disk
-/// is full for one process.
+/// is full for one process. Turns red when what an attempt that failed has written is left.
 #[test]
 fn a_disk_that_is_full_is_named_and_nothing_is_left() {
     world(async |w| {

@@ -74,22 +74,18 @@ impl S3 {
         self.ask(&json!(["delete", key]));
     }
 
-    /// Keeps parts of uploads waiting.
-    pub(crate) fn hold_parts(&mut self) {
-        self.ask(&json!(["hold parts"]));
+    /// Keeps parts of uploads waiting, and whoever reads data.
+    pub(crate) fn hold_data(&mut self) {
+        self.ask(&json!(["hold data"]));
     }
 
-    pub(crate) fn wait_for_a_part(&mut self) {
-        self.ask(&json!(["wait for a part"]));
+    /// Until somebody waits.
+    pub(crate) fn wait_for_data(&mut self) {
+        self.ask(&json!(["wait for data"]));
     }
 
-    pub(crate) fn let_parts_go(&mut self) {
-        self.ask(&json!(["let parts go"]));
-    }
-
-    /// Answers every part of an upload with 403, or no longer.
-    pub(crate) fn refuse_parts(&mut self, refuse: bool) {
-        self.ask(&json!(["refuse parts", refuse]));
+    pub(crate) fn let_data_go(&mut self) {
+        self.ask(&json!(["let data go"]));
     }
 }
 

@@ -8,17 +8,15 @@ from moto.server import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 BUCKET = "backups"
-held, part, refusing = threading.Event(), threading.Event(), False
+held, came = threading.Event(), threading.Event()
 held.set()
 
 
 def application(environ, answer):
-    if "partNumber" in environ["QUERY_STRING"]:
-        part.set()
+    reading = environ["REQUEST_METHOD"] == "GET" and environ["PATH_INFO"].endswith("/data")
+    if "partNumber" in environ["QUERY_STRING"] or reading:
+        came.set()
         held.wait()
-        if refusing:
-            answer("403 Forbidden", [("Content-Length", "0")])
-            return [b""]
     return moto(environ, answer)
 
 
@@ -60,13 +58,11 @@ for line in sys.stdin:
         s3.put_object(Bucket=BUCKET, Key=args[0], Body=base64.b64decode(args[1]))
     elif command == "delete":
         s3.delete_object(Bucket=BUCKET, Key=args[0])
-    elif command == "hold parts":
-        part.clear()
+    elif command == "hold data":
+        came.clear()
         held.clear()
-    elif command == "wait for a part":
-        part.wait(120)
-    elif command == "let parts go":
+    elif command == "wait for data":
+        came.wait(120)
+    elif command == "let data go":
         held.set()
-    elif command == "refuse parts":
-        refusing = args[0]
     print(json.dumps(said), flush=True)

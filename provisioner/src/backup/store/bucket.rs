@@ -25,7 +25,7 @@ const PART: usize = 16 << 20;
 const PARTS_AT_ONCE: usize = 2;
 /// What is read with one request.
 const RANGE: usize = 4 << 20;
-/// For one request with its answer: a part gets through at a megabyte and a half in ten seconds.
+/// For one request with its answer: a part gets through at 140 kB a second.
 const REQUEST: &str = "120 seconds";
 /// How often one request is tried again, and for how long. The job is tried again after that.
 const RETRIES: usize = 5;

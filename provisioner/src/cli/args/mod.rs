@@ -108,7 +108,7 @@ pub(super) enum Command {
     /// Businesses
     #[command(subcommand)]
     Tenant(Tenant),
-    /// One tenant's data, sealed in a folder: made, proven, read
+    /// One tenant's data, sealed in a folder or bucket: made, proven, read
     #[command(subcommand)]
     Backup(BackupCommand),
     /// The control database itself: copied, made again after it was lost, compared with the clusters
