@@ -55,18 +55,18 @@ need_postgres() {
 }
 
 # What the tests run that is written in Python, in a folder of its own: the official helper library that signs webhooks, and the
-# generator of requests that the API's description is held against.
+# generator of requests that the API's description is held against, and a server that speaks S3.
 need_python_tools() {
     STROWGER_TEST_PYTHON=$PWD/target/python/bin/python
     export STROWGER_TEST_PYTHON
-    "$STROWGER_TEST_PYTHON" -c 'import twilio, schemathesis' 2>/dev/null && return
-    echo "· installing the Twilio helper library and schemathesis for Python" >&2
+    "$STROWGER_TEST_PYTHON" -c 'import twilio, schemathesis, moto.server, flask' 2>/dev/null && return
+    echo "· installing the Twilio helper library, schemathesis and moto for Python" >&2
     python3 -m venv --clear target/python >/dev/null 2>&1 || {
         install Python python3-venv python
         python3 -m venv --clear target/python || give_up "there is no Python 3 with venv" "install it"
     }
-    "$STROWGER_TEST_PYTHON" -m pip install --quiet twilio 'schemathesis>=4,<5' ||
-        { echo "pip could not install twilio and schemathesis, which the tests need: see above" >&2; exit 1; }
+    "$STROWGER_TEST_PYTHON" -m pip install --quiet twilio 'schemathesis>=4,<5' 'moto[server,s3,iam]>=5.2,<6' ||
+        { echo "pip could not install twilio, schemathesis and moto, which the tests need: see above" >&2; exit 1; }
 }
 
 # The static word vectors that the tests of search by meaning load. Needs the Python of need_python_tools.

@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 use crate::reconcile::{self, hold};
 use crate::steps::{self, Owner};
 
-/// Backs a tenant up to a folder, or goes on with a backup that was begun.
+/// Backs a tenant up to a folder or bucket, or goes on with a backup that was begun.
 pub async fn create(with: &Provisioner, id: TenantId, to: Option<&str>) -> Result<Backup> {
     let store = store_for(with, to).await?;
     let held = hold(with, Subject::Tenant(id)).await?;
@@ -130,8 +130,8 @@ pub async fn verify(with: &Provisioner, id: Uuid) -> Result<Backup> {
 }
 
 /// Writes a backup as files that psql loads, into a new folder. Neither Postgres nor the control database is asked.
-pub async fn extract(folder: &Path, ring: &MasterRing, out: &Path) -> Result<Manifest> {
-    let (store, id) = Store::around(folder)?;
+pub async fn extract(place: &str, ring: &MasterRing, out: &Path) -> Result<Manifest> {
+    let (store, id) = Store::around(place)?;
     backup::extract(Opened::of(&store, id, ring).await?, out).await
 }
 
@@ -148,11 +148,11 @@ pub async fn export(with: &Provisioner, id: TenantId, out: &Path) -> Result<Valu
     backup::export(with, &mut db, &tenant, out).await
 }
 
-/// The folder of a backup, for whoever reads it; the audit log says who.
-pub async fn folder(with: &Provisioner, id: Uuid) -> Result<std::path::PathBuf> {
+/// Where a backup lies, for whoever reads it; the audit log says who.
+pub async fn place(with: &Provisioner, id: Uuid) -> Result<String> {
     let backup = get(with, id).await?;
     let mut change = with.control.change(&with.actor).await?;
     change.record("backup.extract", Some(backup.tenant), json!({ "backup": id })).await?;
     change.commit().await?;
-    Ok(Store::named(&backup.store)?.folder(id))
+    Ok(Store::named(&backup.store)?.place(id))
 }

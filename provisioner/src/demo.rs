@@ -160,7 +160,7 @@ async fn seed(with: &Provisioner, base_url: &str, file: &File, tenant: &Tenant) 
     profiles::bind(with, tenant.id, &template, profiles::How { first: true, dry_run: false, force: true }).await?;
     configuration::set(with, tenant.id, file.settings.clone()).await?;
     let token = credentials::mint(with, tenant.id, &SCOPES, 3600).await?;
-    let client = reqwest::Client::new();
+    let client = here();
     let caller = &file.caller;
     let path = format!("{base_url}/v2/profile/{}", caller.user_id);
     send(tenant, client.put(path).bearer_auth(&token).json(&caller.profile)).await?;
@@ -170,6 +170,11 @@ async fn seed(with: &Provisioner, base_url: &str, file: &File, tenant: &Tenant) 
         send(tenant, client.post(format!("{base_url}/v1/memories")).bearer_auth(&token).json(&body)).await?;
     }
     Ok(token)
+}
+
+/// A client for this machine, which needs no authority's certificate and works where there are none.
+fn here() -> reqwest::Client {
+    reqwest::Client::builder().tls_certs_only([]).build().unwrap_or_default()
 }
 
 async fn send(tenant: &Tenant, request: reqwest::RequestBuilder) -> Result<()> {
@@ -194,8 +199,7 @@ async fn call(base_url: &str, file: &File, token: &Secret) -> Result<String> {
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
     .into();
     let url = format!("{base_url}/call/incoming");
-    let request =
-        reqwest::Client::new().post(&url).header("X-Twilio-Signature", sign_twilio(token, &url, &fields)).form(&fields);
+    let request = here().post(&url).header("X-Twilio-Signature", sign_twilio(token, &url, &fields)).form(&fields);
     let failed = |error: reqwest::Error| Error::Unavailable(format!("call {}: {error}", file.number));
     let twiml = request
         .send()
@@ -219,8 +223,7 @@ fn unescape(text: &str) -> String {
 
 async fn remembered(base_url: &str, token: &str, user_id: &str) -> Result<Vec<String>> {
     let failed = |error: reqwest::Error| Error::Unavailable(format!("read memories: {error}"));
-    let request =
-        reqwest::Client::new().get(format!("{base_url}/v1/memories")).query(&[("user_id", user_id)]).bearer_auth(token);
+    let request = here().get(format!("{base_url}/v1/memories")).query(&[("user_id", user_id)]).bearer_auth(token);
     let answer = request.send().await.and_then(reqwest::Response::error_for_status).map_err(failed)?;
     let body: serde_json::Value = answer.json().await.map_err(failed)?;
     let memories = body["memories"].as_array().into_iter().flatten();

@@ -43,6 +43,7 @@ pub mod fleet;
 pub mod declared;
 pub mod doctor;
 pub mod control_copy;
+pub mod metrics;
 pub mod worker;
 pub mod settings;
 pub mod rings;

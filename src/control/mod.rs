@@ -11,6 +11,7 @@ pub mod chains;
 pub mod changes;
 pub mod clusters;
 pub mod erasures;
+pub mod figures;
 pub mod installation;
 pub mod jobs;
 pub mod keys;

@@ -14,8 +14,14 @@ use crate::support::{World, strowgerctl, world};
 
 /// A real worker process.
 pub(crate) fn worker(w: &World) -> Child {
+    worker_in(w, &[])
+}
+
+/// The same, with more in its environment.
+pub(crate) fn worker_in(w: &World, environment: &[(&str, String)]) -> Child {
     let mut command = Command::new(strowgerctl());
     command.arg("--config").arg(w.dir.join("strowgerctl.toml")).arg("worker").kill_on_drop(true);
+    command.envs(environment.iter().map(|(name, value)| (name, value)));
     command.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
     command.spawn().unwrap()
 }

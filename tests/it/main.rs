@@ -32,6 +32,7 @@ mod malformed;
 mod meaning;
 mod memories;
 mod memory_search;
+mod metrics;
 mod model;
 mod moves;
 mod old_client;

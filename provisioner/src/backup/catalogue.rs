@@ -34,7 +34,7 @@ pub(crate) async fn store_for(with: &Provisioner, to: Option<&str>) -> Result<St
     };
     let nowhere = || {
         Error::Conflict(
-            "say where to: --to FOLDER, or once for all `strowgerctl platform set backups_to FOLDER`".into(),
+            "say where to: --to FOLDER or --to s3://BUCKET/PREFIX, or once for all `strowgerctl platform set backups_to …`".into(),
         )
     };
     Ok(Store::named(&said.ok_or_else(nowhere)?)?.url())
@@ -71,7 +71,8 @@ pub(crate) async fn back_up(with: &Provisioner, job: &Job, tenant: &Tenant, clus
     dumped?;
     // Read back with the key that will be needed: what cannot be opened is no backup.
     let opened = Opened::of(&store, backup.id, &with.server_ring).await?;
-    let taken = taken(&opened, store.size(backup.id).await?, began.elapsed());
+    let stored = store.size(backup.id).await?;
+    let taken = taken(&opened, stored, began.elapsed());
     let mut change = with.control.change(&with.actor).await?;
     rows::complete(&mut change, backup.id, tenant.id, &taken).await?;
     Ok(change.commit().await?)

@@ -26,14 +26,24 @@ pub(crate) async fn dump(with: &Provisioner, db: &mut AdminDb, tenant: &Tenant, 
     let seal = Seal::new(id, tenant.id, &with.server_ring, wrapped)?;
     let owner = Owner::reading(db, &with.installation.prefix, tenant).await?;
     let mut manifest = begin(with, &owner, tenant, id).await?;
-    let mut writing = store.begin(id).await?;
-    let mut pieces = Pieces::new(&seal.key, id, writing.data);
-    for table in &mut manifest.tables {
-        read(&owner, &mut pieces, table).await?;
+    let mut pieces = Pieces::new(&seal.key, id, store.begin(id).await?);
+    let mut read = read_all(&owner, &mut pieces, &mut manifest).await;
+    if read.is_ok() {
+        read = owner.lay_down().await;
     }
-    writing.data = pieces.end().await?;
-    owner.lay_down().await?;
+    let writing = pieces.end();
+    if read.is_err() {
+        writing.abandon().await;
+        return read;
+    }
     writing.complete(&seal.close(&manifest)?).await
+}
+
+async fn read_all(owner: &Owner<'_>, pieces: &mut Pieces<'_>, manifest: &mut Manifest) -> Result<()> {
+    for table in &mut manifest.tables {
+        read(owner, pieces, table).await?;
+    }
+    Ok(())
 }
 
 /// Takes the snapshot, and looks at the tables that this schema version has; no others.

@@ -1,6 +1,6 @@
 //! One tenant's data out of Postgres and back, as text in sealed pieces.
 //!
-//! A backup is two files in a folder named by its id: `data`, the tables as Postgres's own COPY text, compressed and sealed piece by
+//! A backup is two files under its id, in a folder or bucket: `data`, the tables as Postgres's own COPY text, compressed and sealed piece by
 //! piece, and `manifest`, sealed too, which says what `data` must hold and is written last. docs/backups.md has every byte.
 //! Whoever has the server's key ring can read both without the control database.
 //!

@@ -42,11 +42,11 @@ pub(super) async fn run(with: &Provisioner, command: &BackupCommand, output: Out
             backups::prune(with, *tenant, keep, *dry_run).await?.into_iter().map(shown).collect()
         }
         BackupCommand::Extract { id, from, out } => {
-            let folder = match (id, from) {
-                (Some(id), _) => backups::folder(with, *id).await?,
+            let place = match (id, from) {
+                (Some(id), _) => backups::place(with, *id).await?,
                 (None, from) => from.clone().unwrap_or_default(),
             };
-            json!(backups::extract(&folder, with.server_ring(), out).await?)
+            json!(backups::extract(&place, with.server_ring(), out).await?)
         }
     })
 }
@@ -160,7 +160,7 @@ fn in_short(backup: &Backup) -> Value {
 }
 
 /// `extract --from` with nothing but the key ring: the control database may be gone.
-pub(super) async fn extract_alone(given: &Given, from: &Path, out: &Path, output: Output) -> Option<Result<()>> {
+pub(super) async fn extract_alone(given: &Given, from: &str, out: &Path, output: Output) -> Option<Result<()>> {
     let ring = given.server_key_ring.as_ref().filter(|_| given.control_url.is_none())?;
     let extracted = async { backups::extract(from, &MasterRing::from_file(ring)?, out).await };
     Some(extracted.await.and_then(|manifest| show(output, &json!(manifest))))

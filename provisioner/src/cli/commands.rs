@@ -1,5 +1,6 @@
 //! One function a command.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -27,7 +28,7 @@ use crate::embedded::{Attached, Durability, Embedded};
 use crate::error::{Error, Result};
 use crate::settings::{self, Settings};
 use crate::tenants::{Because, NewTenant};
-use crate::{Provisioner, configuration, erase, jobs, tenants, worker};
+use crate::{Provisioner, configuration, erase, jobs, metrics, tenants, worker};
 
 /// Carries out what was typed.
 pub async fn run(cli: Cli) -> Result<()> {
@@ -96,7 +97,7 @@ async fn command(cli: &Cli, with: Provisioner, control_url: &str) -> Result<()> 
     let with = with.reporting(progress::reporter(cli.no_wait));
     let result = match &cli.command {
         Command::Doctor { fix, drop_data } => return doctor::run(&with, cli.output, *fix, *drop_data).await,
-        Command::Worker => return run_worker(with, control_url).await,
+        Command::Worker { metrics } => return run_worker(with, control_url, *metrics).await,
         Command::Control(command) => return control::run(&with, command, control_url, cli.output).await,
         Command::Migrate(migrate) => return migrate::on_fleet(cli, with, migrate).await,
         Command::Cluster(cluster) => return clusters::run(&with, cluster, cli.output).await,
@@ -246,10 +247,13 @@ fn in_short(job: &rows_of_jobs::Job) -> Value {
     })
 }
 
-async fn run_worker(with: Provisioner, control_url: &str) -> Result<()> {
+async fn run_worker(with: Provisioner, control_url: &str, metrics: Option<SocketAddr>) -> Result<()> {
     strowger::telemetry::init();
     let listening = Control::lazy(control_url, "worker listening", 1)?;
-    listen()?.or(worker::run(Arc::new(with), listening)).await;
+    let (with, shown) = (Arc::new(with), metrics::bound(metrics).await?);
+    let working =
+        async { tokio::join!(worker::run(Arc::clone(&with), listening), metrics::serve(Arc::clone(&with), shown)) };
+    listen()?.or(working).await;
     Ok(())
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 use strowger::control::{Actor, Control};
+use tokio::net::TcpListener;
 
 use super::args::{self, Cli};
 use super::input::listen;
@@ -16,7 +17,7 @@ use crate::bootstrap::Superuser;
 use crate::embedded::{Durability, Embedded};
 use crate::error::{Error, Result};
 use crate::settings::Settings;
-use crate::{Provisioner, credentials, demo, worker};
+use crate::{Provisioner, credentials, demo, metrics, worker};
 
 /// What runs on an embedded installation besides Postgres.
 struct Running {
@@ -26,7 +27,13 @@ struct Running {
 }
 
 impl Running {
-    async fn start(data: &Path, embedded: &Embedded, actor: Actor, serving: &Serving<'_>) -> Result<Self> {
+    async fn start(
+        data: &Path,
+        embedded: &Embedded,
+        actor: Actor,
+        serving: &Serving<'_>,
+        shown: Option<TcpListener>,
+    ) -> Result<Self> {
         let with = Arc::new(embedded.provisioner(actor, &say).await?);
         embedded.announce()?;
         if let Some(url) = serving.public_url {
@@ -34,7 +41,10 @@ impl Running {
         }
         let listening = Control::lazy(&Settings::from_data(data)?.control_url, "worker listening", 1)?;
         let server = Server::start(data, serving).await?;
-        let worker = tokio::spawn(worker::run(Arc::clone(&with), listening));
+        let (working, showing) = (Arc::clone(&with), Arc::clone(&with));
+        let worker = tokio::spawn(async move {
+            tokio::join!(worker::run(working, listening), metrics::serve(showing, shown));
+        });
         Ok(Self { with, server, worker })
     }
 
@@ -48,6 +58,7 @@ impl Running {
 pub(super) async fn up(data: &Path, args: &args::Up) -> Result<()> {
     strowger::telemetry::init();
     let mut stop = listen()?;
+    let shown = metrics::bound(args.metrics).await?;
     let embedded = start(data, args.fresh).await?;
     let serving = Serving {
         port: args.port,
@@ -56,7 +67,7 @@ pub(super) async fn up(data: &Path, args: &args::Up) -> Result<()> {
         log: None,
     };
     let done = async {
-        let starting = Running::start(data, &embedded, Actor::worker("up"), &serving);
+        let starting = Running::start(data, &embedded, Actor::worker("up"), &serving, shown);
         let mut running = stop.or(starting).await.unwrap_or(Err(Error::Interrupted))?;
         show(args::Output::Text, &format!("listening on {}", running.server.base_url).into())?;
         if let Some(error) = stop.or(running.server.ended()).await {
@@ -77,7 +88,7 @@ pub(super) async fn demo(data: &Path, args: &args::Demo, cli: &Cli) -> Result<()
     let log = data.join("strowger.log");
     let serving = Serving { port: args.port, public_url: None, word_vectors: None, log: Some(&log) };
     let done = async {
-        let starting = Running::start(data, &embedded, Actor::operator("demo"), &serving);
+        let starting = Running::start(data, &embedded, Actor::operator("demo"), &serving, None);
         let running = stop.or(starting).await.unwrap_or(Err(Error::Interrupted))?;
         let report = stop.or(demo::run(&running.with, &running.server.base_url, &say)).await;
         let shown = match report.unwrap_or(Err(Error::Interrupted)) {

@@ -46,10 +46,12 @@ impl Server {
         if let Some(folder) = serving.word_vectors {
             command.arg("--word-vectors").arg(folder);
         }
-        // It gets its own login and ring from its own file: what our shell says of another installation is not for it.
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("STROWGER")) {
-            if name != "STROWGER_LOG_FORMAT" {
-                command.env_remove(name);
+        // It gets its own login and ring from its own file: what our shell says of another installation is not for it, and
+        // the key to the backups is not either.
+        for (name, _) in std::env::vars_os() {
+            let text = name.to_string_lossy();
+            if text.starts_with("AWS_") || text.starts_with("STROWGER") && text != "STROWGER_LOG_FORMAT" {
+                command.env_remove(&name);
             }
         }
         if let Some(path) = serving.log {

@@ -95,7 +95,28 @@ fn another_tenants_backup_and_a_ring_without_the_key_are_refused() {
     });
 }
 
-/// A store that is full or not there: the job waits with the reason, and nothing of the backup lies about.
+/// A disk that is full half way: nothing of the backup lies about, and the next one is whole. That a file must not grow is how a disk
+/// is full for one process. Turns red when what an attempt that failed has written is left.
+#[test]
+fn a_disk_that_is_full_is_named_and_nothing_is_left() {
+    world(async |w| {
+        let tenant = w.tenant("One", Isolation::Schema).await;
+        fill(&url_of(&tenant), &tenant.schema);
+        let mut full = std::process::Command::new("sh");
+        full.args(["-c", "trap '' XFSZ; ulimit -f 256; exec \"$@\"", "sh"]).arg(crate::support::strowgerctl());
+        full.arg("--config").arg(w.dir.join("strowgerctl.toml")).args(["backup", "create", "--tenant", "1", "--to"]);
+        let ran = full.arg(store(&w)).output().unwrap();
+        let said = String::from_utf8(ran.stderr).unwrap();
+        assert_eq!((ran.status.code(), said.contains("File too large")), (Some(1), true), "{said}");
+        assert_eq!(lying(&w), Vec::<String>::new());
+        assert_eq!(w.ctl(&["backup", "list"]).json()[0]["state"], "writing");
+        let made = back_up(&w, &tenant);
+        assert_eq!(lying(&w), [made["id"].as_str().unwrap()]);
+        w.ctl(&["backup", "verify", made["id"].as_str().unwrap()]).json();
+    });
+}
+
+/// A store that is not there: the job waits with the reason, and nothing of the backup lies about.
 #[test]
 fn a_store_that_cannot_be_written_to_is_named() {
     world(async |w| {

@@ -1,5 +1,6 @@
 //! One tenant backed up, proven, read without us; and what is damaged, refused. Equal means that psql says so on both sides.
 
+mod bucket;
 mod damage;
 mod export;
 pub(crate) mod filled;

@@ -11,6 +11,7 @@ pub(crate) mod model_stub;
 mod process;
 mod proxy;
 mod raw;
+mod s3;
 mod service;
 mod twilio;
 pub(crate) mod twilio_api;
@@ -18,9 +19,10 @@ mod world;
 
 pub(crate) use {
     official::Official,
-    process::{Ran, Server, run, signal, strowgerctl},
+    process::{Ran, Server, run, run_in, signal, strowgerctl},
     proxy::Proxy,
     raw::{dribble, raw},
+    s3::S3,
     service::{Answer, Service, answer},
     twilio::Account,
     world::{World, connect, world},

@@ -127,8 +127,14 @@ pub(crate) fn strowgerctl() -> PathBuf {
 
 /// Runs `strowgerctl` to its end.
 pub(crate) fn run(args: &[&str], stdin: &str) -> Ran {
+    run_in(&[], args, stdin)
+}
+
+/// The same, with more in its environment.
+pub(crate) fn run_in(environment: &[(&str, String)], args: &[&str], stdin: &str) -> Ran {
     let mut child = Command::new(strowgerctl())
         .args(args)
+        .envs(environment.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

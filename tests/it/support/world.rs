@@ -108,10 +108,15 @@ impl World {
 
     /// A real `strowgerctl` with something on its standard input.
     pub(crate) fn ctl_with(&self, args: &[&str], stdin: &str) -> Ran {
+        self.ctl_in(&[], args, stdin)
+    }
+
+    /// The same, with more in its environment.
+    pub(crate) fn ctl_in(&self, environment: &[(&str, String)], args: &[&str], stdin: &str) -> Ran {
         let config = self.dir.join("strowgerctl.toml");
         let mut all = vec!["--config", config.to_str().unwrap(), "--output", "json"];
         all.extend(args);
-        process::run(&all, stdin)
+        process::run_in(environment, &all, stdin)
     }
 
     /// A new active tenant.

@@ -18,7 +18,7 @@ pub(in crate::cli) enum BackupCommand {
         /// Every tenant that has data
         #[arg(long, conflicts_with = "tenant")]
         all: bool,
-        /// A folder by its whole path, reachable by the worker too [default: `platform set backups_to`]
+        /// A folder by its whole path, or s3://BUCKET/PREFIX; reachable by the worker too [default: `platform set backups_to`]
         #[arg(long)]
         to: Option<String>,
     },
@@ -64,9 +64,9 @@ pub(in crate::cli) enum BackupCommand {
         /// Which one; or --from
         #[arg(required_unless_present = "from")]
         id: Option<Uuid>,
-        /// Its folder in the store. With --server-key-ring alone it is read without the control database
+        /// Where it lies: STORE/ID. With --server-key-ring alone it is read without the control database
         #[arg(long, conflicts_with = "id")]
-        from: Option<PathBuf>,
+        from: Option<String>,
         /// A folder that is not there yet
         #[arg(long)]
         out: PathBuf,

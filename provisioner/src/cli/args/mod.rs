@@ -14,6 +14,7 @@ mod records;
 mod tenants;
 mod values;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -96,14 +97,18 @@ pub(super) enum Command {
         out: PathBuf,
     },
     /// Carry out jobs, until interrupted
-    Worker,
+    Worker {
+        /// Show figures to Prometheus at http://ADDRESS/metrics, as in 127.0.0.1:9464: ages of backups, jobs, no tenant's name
+        #[arg(long, value_name = "ADDRESS")]
+        metrics: Option<SocketAddr>,
+    },
     /// Postgres servers that hold tenants
     #[command(subcommand)]
     Cluster(Cluster),
     /// Businesses
     #[command(subcommand)]
     Tenant(Tenant),
-    /// One tenant's data, sealed in a folder: made, proven, read
+    /// One tenant's data, sealed in a folder or bucket: made, proven, read
     #[command(subcommand)]
     Backup(BackupCommand),
     /// The control database itself: copied, made again after it was lost, compared with the clusters
@@ -216,6 +221,9 @@ pub(super) struct Up {
     /// The folder of a static word-vector model, for search by meaning: see ops/word-vectors.sh [default: none]
     #[arg(long)]
     pub(super) word_vectors: Option<PathBuf>,
+    /// Show figures to Prometheus at http://ADDRESS/metrics, as `worker` does
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) metrics: Option<SocketAddr>,
     /// Delete the data folder first
     #[arg(long)]
     pub(super) fresh: bool,
@@ -229,7 +237,7 @@ pub(super) enum Platform {
     Set {
         /// suspended_sentence: what callers of a suspended tenant hear. public_url: where providers reach the servers, the same
         /// as their --public-url; `number buy` and `number configure` point webhooks there. twilio_base_url: where Twilio's REST API
-        /// is [default: https://api.twilio.com]. backups_to: the folder for backups, by its whole path
+        /// is [default: https://api.twilio.com]. backups_to: a folder by its whole path, or s3://BUCKET/PREFIX
         #[arg(value_parser = ["suspended_sentence", PUBLIC_URL, TWILIO_BASE_URL, BACKUPS_TO])]
         name: String,
         value: String,

@@ -1,4 +1,4 @@
-//! Where backups lie: a folder, with a folder in it for each.
+//! A folder of backups, with a folder in it for each.
 //!
 //! One is written under a name that begins with a dot and renamed when all of it is on disk; it is deleted the other way round. So
 //! whatever has a backup's name is whole.
@@ -8,44 +8,21 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use tokio::fs;
+use tokio::io::{AsyncRead, AsyncWriteExt as _, BufReader, BufWriter};
 use uuid::Uuid;
 
+use super::{DATA, MANIFEST, MARK};
 use crate::error::{Error, Result};
 
-const DATA: &str = "data";
-const MANIFEST: &str = "manifest";
-/// Tells a store from the empty folder that something else will be mounted on.
-const MARK: &str = ".strowger-backups";
+/// What is read or written at once.
+const BUFFER: usize = 1 << 18;
 
 /// A folder of backups.
-pub(crate) struct Store(PathBuf);
+pub(crate) struct Folder(pub(super) PathBuf);
 
-impl Store {
-    /// As an operator names it: an absolute path, or the same with `file://` before it.
-    pub(crate) fn named(text: &str) -> Result<Self> {
-        let path = Path::new(text.strip_prefix("file://").unwrap_or(text));
-        if !path.is_absolute() {
-            return Err(Error::Conflict(format!(
-                "backups go to a folder, named by its whole path (/srv/backups), and not to {text}"
-            )));
-        }
-        Ok(Self(path.to_owned()))
-    }
-
-    /// As it stands in the catalogue.
-    pub(crate) fn url(&self) -> String {
-        format!("file://{}", self.0.display())
-    }
-
-    /// The one that holds this folder, and the backup's id.
-    pub(crate) fn around(folder: &Path) -> Result<(Self, Uuid)> {
-        let not_one = || Error::Conflict(format!("{} is not the folder of a backup", folder.display()));
-        let id = folder.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse().ok());
-        Ok((Self(folder.parent().ok_or_else(not_one)?.to_owned()), id.ok_or_else(not_one)?))
-    }
-
+impl Folder {
     /// Where a whole one lies.
-    pub(crate) fn folder(&self, id: Uuid) -> PathBuf {
+    fn folder(&self, id: Uuid) -> PathBuf {
         self.0.join(id.to_string())
     }
 
@@ -54,7 +31,7 @@ impl Store {
     }
 
     /// Whether a whole one is there.
-    pub(crate) async fn has(&self, id: Uuid) -> Result<bool> {
+    pub(super) async fn has(&self, id: Uuid) -> Result<bool> {
         let path = self.folder(id);
         match fs::try_exists(&path).await {
             Err(error) if error.kind() == ErrorKind::NotADirectory => Ok(false),
@@ -70,14 +47,15 @@ impl Store {
         made.map_err(Error::io(format!("create {}", path.display())))?;
         let mark = self.0.join(MARK);
         fs::write(&mark, b"").await.map_err(Error::io(format!("write {}", mark.display())))?;
-        let data = create(&path.join(DATA))?;
+        let data = BufWriter::with_capacity(BUFFER, create(&path.join(DATA))?);
         Ok(Writing { store: self, id, data })
     }
 
     /// The data of a whole one.
-    pub(super) async fn data(&self, id: Uuid) -> Result<fs::File> {
+    pub(super) async fn data(&self, id: Uuid) -> Result<Box<dyn AsyncRead + Send + Unpin>> {
         let path = self.folder(id).join(DATA);
-        fs::File::open(&path).await.map_err(Error::io(format!("open {}", path.display())))
+        let file = fs::File::open(&path).await.map_err(Error::io(format!("open {}", path.display())))?;
+        Ok(Box::new(BufReader::with_capacity(BUFFER, file)))
     }
 
     /// The manifest of a whole one.
@@ -87,7 +65,7 @@ impl Store {
     }
 
     /// How many bytes a whole one has.
-    pub(crate) async fn size(&self, id: Uuid) -> Result<u64> {
+    pub(super) async fn size(&self, id: Uuid) -> Result<u64> {
         let mut size = 0;
         for name in [DATA, MANIFEST] {
             let path = self.folder(id).join(name);
@@ -96,19 +74,13 @@ impl Store {
         Ok(size)
     }
 
-    /// Nothing that is not found is taken for deleted in a folder that backups were never written to.
-    pub(crate) async fn must_be_there(&self) -> Result<()> {
-        match fs::try_exists(self.0.join(MARK)).await {
-            Ok(true) => Ok(()),
-            _ => Err(Error::Unavailable(format!(
-                "{} is not a folder of backups now; is something not mounted? Run this again when it is",
-                self.0.display()
-            ))),
-        }
+    /// Whether backups were written here; not where something is not mounted.
+    pub(super) async fn is_marked(&self) -> bool {
+        matches!(fs::try_exists(self.0.join(MARK)).await, Ok(true))
     }
 
     /// Leaves nothing of one, whole or not.
-    pub(crate) async fn delete(&self, id: Uuid) -> Result<()> {
+    pub(super) async fn delete(&self, id: Uuid) -> Result<()> {
         match fs::rename(self.folder(id), self.partial(id)).await {
             Ok(()) => sync(&self.0).await?,
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
@@ -119,19 +91,24 @@ impl Store {
 }
 
 /// A backup that is being written.
-pub(super) struct Writing<'s> {
-    store: &'s Store,
+pub(in crate::backup) struct Writing<'s> {
+    store: &'s Folder,
     id: Uuid,
-    pub(super) data: fs::File,
+    data: BufWriter<fs::File>,
 }
 
 impl Writing<'_> {
+    pub(super) async fn add(&mut self, bytes: &[u8]) -> Result<()> {
+        let partial = self.store.partial(self.id);
+        self.data.write_all(bytes).await.map_err(Error::io(format!("write {}", partial.display())))
+    }
+
     /// Adds the manifest, and gives the whole its name once all of it is on disk.
-    pub(super) async fn complete(self, manifest: &[u8]) -> Result<()> {
-        use tokio::io::AsyncWriteExt as _;
+    pub(super) async fn complete(mut self, manifest: &[u8]) -> Result<()> {
         let (partial, whole) = (self.store.partial(self.id), self.store.folder(self.id));
         let failed = || Error::io(format!("write {}", partial.display()));
-        self.data.sync_all().await.map_err(failed())?;
+        self.data.flush().await.map_err(failed())?;
+        self.data.get_ref().sync_all().await.map_err(failed())?;
         let mut file = create(&partial.join(MANIFEST))?;
         file.write_all(manifest).await.map_err(failed())?;
         file.sync_all().await.map_err(failed())?;
