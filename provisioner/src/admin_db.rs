@@ -4,6 +4,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use strowger::control::clusters::{self, Address, Cluster, ClusterId};
+use strowger::control::replicators;
 use strowger::control::tenants::Tenant;
 use strowger::pg::{self, Connector};
 use strowger::vault::Secret;
@@ -30,6 +31,11 @@ pub(crate) fn literal(text: &str) -> String {
         if text.contains('\\') { "E'" } else { "'" },
         1,
     )
+}
+
+/// What to say of a cluster on which nobody may replicate.
+pub(crate) fn no_replicator(cluster: &Cluster) -> String {
+    format!("cluster {0} has no login that may replicate: `strowgerctl cluster online {0}` makes one", cluster.name)
 }
 
 /// Opens a connection and drives it in the background.
@@ -157,6 +163,32 @@ impl AdminDb {
         let logins = ["admin_a", "admin_b"].map(|what| with.installation.prefix.name(what));
         let which = "usename = any($1) and starts_with(application_name, $2) and application_name <> $3";
         self.end_sessions(which, &[&logins.as_slice(), &subject, &format!("{subject}{}", with.run)]).await
+    }
+
+    /// A session as the login that replicates on a cluster, to work on one tenant, whose lock is held. No statement of an earlier holder's
+    /// runs on after this.
+    pub(crate) async fn open_to_replicate(
+        with: &Provisioner,
+        cluster: &Cluster,
+        database: &str,
+        tenant: &Tenant,
+    ) -> Result<Self> {
+        let Some((user, sealed)) = replicators::get(&with.control, cluster.id).await? else {
+            return Err(Error::Conflict(no_replicator(cluster)));
+        };
+        let key = with.platform_key(strowger::control::keys::Ring::Admin).await?;
+        let password = key
+            .open(&user, &sealed)
+            .map_err(Error::vault(format!("the login that replicates on cluster {}", cluster.name)))?;
+        let what = format!("database {database} on cluster {}", cluster.name);
+        let mut config = login(&cluster.address, &user, &password, database);
+        let name = Self::session_of(with, tenant);
+        config.application_name(&name);
+        let client = connect(config, &cluster.address, &what).await?;
+        let db = Self { client, cluster: cluster.id, database: database.to_owned(), what };
+        let which = "usename = $1::text::name and starts_with(application_name, $2) and application_name <> $3";
+        db.end_sessions(which, &[&user, &Self::sessions_of(tenant), &name]).await?;
+        Ok(db)
     }
 
     async fn open_as(with: &Provisioner, cluster: &Cluster, database: &str, name: &str) -> Result<Self> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use strowger::control::clusters::{self, Admission, Cluster, Isolation, Occupancy};
+use strowger::control::replicators;
 use strowger::schema;
 
 use crate::Provisioner;
@@ -29,6 +30,29 @@ pub async fn drain(with: &Provisioner, name: &str) -> Result<u32> {
     Ok(named(with, Some(name)).await?.first().map_or(0, |(_, held)| held.kept))
 }
 
+/// Whether tenants can move from and to a cluster while they are written to; one that is not registered needs no login for that.
+pub(crate) async fn is_online(with: &Provisioner, name: &str) -> Result<bool> {
+    let all = clusters::list(&with.control).await?;
+    let Some(cluster) = all.iter().find(|cluster| cluster.name == name) else { return Ok(true) };
+    Ok(replicators::get(&with.control, cluster.id).await?.is_some())
+}
+
+/// Forgets the login that may replicate on a cluster; its name, for whoever drops it there.
+pub async fn forbid_online(with: &Provisioner, name: &str) -> Result<String> {
+    let cluster = crate::moving::cluster(with, name).await?;
+    let all = strowger::control::moves::list(&with.control).await?;
+    if let Some(one) = all.iter().find(|one| one.replicates) {
+        return Err(Error::Conflict(format!(
+            "tenant {} is being moved with it: wait for that, or cancel its job",
+            one.tenant
+        )));
+    }
+    let mut change = with.control.change(&with.actor).await?;
+    replicators::forget(&mut change, cluster.id).await?;
+    change.commit().await?;
+    Ok(with.installation.prefix.name("replicator"))
+}
+
 async fn set_admission(with: &Provisioner, name: &str, admission: Admission) -> Result<()> {
     let mut change = with.control.change(&with.actor).await?;
     clusters::set_admission(&mut change, name, admission).await?;
@@ -48,6 +72,7 @@ pub async fn remove(with: &Provisioner, name: &str) -> Result<Vec<String>> {
         format!("drop database if exists {}", Cluster::shared_database(prefix)),
         format!("drop role if exists {}", prefix.name("tenants")),
         format!("revoke connect on database postgres, template1 from {}", prefix.name("admin")),
+        format!("drop role if exists {}", prefix.name("replicator")),
         format!("drop role {}", ["admin_a", "admin_b", "admin"].map(|what| prefix.name(what)).join(", ")),
     ]
     .into())

@@ -17,6 +17,7 @@ mod admin_db;
 mod signing;
 mod steps;
 pub mod backup;
+mod replication;
 mod moving;
 mod operations;
 mod reconcile;

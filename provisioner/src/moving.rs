@@ -2,16 +2,19 @@
 //!
 //! Beside what the tenant has, its roles and database are made on the other cluster, with a new password. Then nothing is written to it
 //! any more: control says so, servers refuse, and Postgres does. What is there is carried over and compared. One change in control turns
-//! the tenant to the new place and lets it be written to again; where it lived is shut and kept for a while.
+//! the tenant to the new place and lets it be written to again; where it lived is shut and kept for a while. That is the offline way;
+//! `online` copies first, while the tenant is written to, and holds it only for what is left.
 //!
 //! What a newcomer gets wrong: a copy is only worth the lock under which it was made. A move that is gone on with after a kill copies anew,
 //! and turns only while the job is still its holder's.
+
+mod online;
 
 use strowger::clock::Clock;
 use strowger::control::clusters::{self, Cluster, Isolation};
 use strowger::control::jobs::{self, Job};
 use strowger::control::keys::Ring;
-use strowger::control::moves::{self, Move, Place, Standing};
+use strowger::control::moves::{self, Hold, Move, Place, Standing};
 use strowger::control::tenants::{State, Tenant};
 use strowger::vault::{Scope, Secret};
 
@@ -20,6 +23,8 @@ use crate::admin_db::{self, AdminDb, ident};
 use crate::backup::{self, Target};
 use crate::error::{Error, Result};
 use crate::steps::{self, Owner};
+
+pub(crate) use online::end as end_replication;
 
 /// A cluster by name, or an error that says so.
 pub(crate) async fn cluster(with: &Provisioner, name: &str) -> Result<Cluster> {
@@ -57,6 +62,7 @@ pub(crate) async fn make_ready(with: &Provisioner, job: &Job, tenant: &Tenant) -
     if lives_on(tenant, &to) {
         return Ok(());
     }
+    online::end(with, tenant).await?;
     let other = moves::get(&with.control, tenant.id).await?;
     if other.as_ref().is_some_and(|other| other.place.cluster != to.id) {
         drop_other(with, tenant).await?;
@@ -91,8 +97,13 @@ pub(crate) async fn carry(with: &Provisioner, job: &Job, tenant: &Tenant, from: 
     if lives_on(tenant, &to) {
         return Ok(());
     }
-    let done = carry_held(with, job, tenant, from, &to).await;
+    let done = if job.params["online"] == true {
+        online::carry(with, job, tenant, from, &to).await
+    } else {
+        carry_held(with, job, tenant, from, &to).await
+    };
     if done.is_err() {
+        let _ = online::end(with, tenant).await;
         // The first error is the one to tell.
         let _ = let_go(with, job, tenant, from).await;
     }
@@ -101,7 +112,7 @@ pub(crate) async fn carry(with: &Provisioner, job: &Job, tenant: &Tenant, from: 
 
 async fn carry_held(with: &Provisioner, job: &Job, tenant: &Tenant, from: &Cluster, to: &Cluster) -> Result<()> {
     let began = Clock::system();
-    hold(with, job, tenant).await?;
+    hold(with, job, tenant, Hold::Long).await?;
     let mut here = AdminDb::open_for(with, from, &tenant.database, tenant).await?;
     // Whatever was acknowledged is there when this returns, and nothing comes after it.
     steps::ensure_grants(with, &mut here, tenant, false).await?;
@@ -116,16 +127,28 @@ async fn carry_held(with: &Provisioner, job: &Job, tenant: &Tenant, from: &Clust
     backup::carry(&source, tenant, &into, &target, tenant.state == State::Active).await?;
     into.commit().await?;
     source.lay_down().await?;
+    turn(with, job, tenant, to, (&there, &password, epoch + 1), &began).await
+}
+
+/// The tenant lives where all of it has been carried to. It has been held since `began`.
+async fn turn(
+    with: &Provisioner,
+    job: &Job,
+    tenant: &Tenant,
+    to: &Cluster,
+    (there, password, epoch): (&Tenant, &Secret, i32),
+    began: &Clock,
+) -> Result<()> {
     if tenant.state.is_served() {
-        prove(to, &there, &password, epoch + 1).await?;
+        prove(to, there, password, epoch).await?;
     } else {
-        steps::fence(with, to, &there).await?;
+        steps::fence(with, to, there).await?;
     }
     let mut change = with.control.change(&with.actor).await?;
     keep_job(with, job, &mut change).await?;
     let keep_s = job.params["keep_s"].as_i64().unwrap_or_default();
     let held_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-    moves::turn(&mut change, tenant.id, epoch + 1, keep_s, held_ms).await?;
+    moves::turn(&mut change, tenant.id, epoch, keep_s, held_ms).await?;
     Ok(change.commit().await?)
 }
 
@@ -160,10 +183,10 @@ async fn keep_job(with: &Provisioner, job: &Job, change: &mut strowger::control:
 }
 
 /// Nothing is written to the tenant any more, says control.
-async fn hold(with: &Provisioner, job: &Job, tenant: &Tenant) -> Result<()> {
+async fn hold(with: &Provisioner, job: &Job, tenant: &Tenant, how: Hold) -> Result<()> {
     let mut change = with.control.change(&with.actor).await?;
     keep_job(with, job, &mut change).await?;
-    moves::hold(&mut change, tenant.id, true).await?;
+    moves::hold(&mut change, tenant.id, Some(how)).await?;
     change.commit().await?;
     with.settle().await.map(drop)
 }
@@ -180,7 +203,7 @@ async fn let_go(with: &Provisioner, job: &Job, tenant: &Tenant, from: &Cluster) 
         let mut db = AdminDb::open_for(with, from, &tenant.database, tenant).await?;
         steps::ensure_grants(with, &mut db, tenant, true).await?;
     }
-    moves::hold(&mut change, tenant.id, false).await?;
+    moves::hold(&mut change, tenant.id, None).await?;
     change.commit().await?;
     with.settle().await.map(drop)
 }
@@ -201,6 +224,7 @@ pub(crate) async fn take_back(with: &Provisioner, job: &Job, tenant: &Tenant, fr
         with.settle().await?;
         return leave(with, tenant).await;
     }
+    online::end(with, tenant).await?;
     let_go(with, job, tenant, from).await?;
     match moves::get(&with.control, tenant.id).await? {
         Some(Move { standing: Standing::Open(_), .. }) => drop_other(with, tenant).await,
@@ -210,6 +234,7 @@ pub(crate) async fn take_back(with: &Provisioner, job: &Job, tenant: &Tenant, fr
 
 /// Leaves nothing of a tenant in its other place, if it has one.
 pub(crate) async fn drop_other(with: &Provisioner, tenant: &Tenant) -> Result<()> {
+    online::end(with, tenant).await?;
     let Some(other) = moves::get(&with.control, tenant.id).await? else { return Ok(()) };
     let (cluster, there) = (registered(with, &other.place).await?, tenant.at(&other.place));
     steps::drop_schema(with, &cluster, &there).await?;

@@ -278,7 +278,11 @@ pub async fn remove(change: &mut Change, name: &str) -> Result<(), ControlError>
             "{former} tenants are on their way to cluster {name}, or have left it and what they had there is kept: a worker drops that in its time"
         )));
     }
-    for sql in ["delete from cluster_admins where cluster_id = $1", "delete from clusters where id = $1"] {
+    for sql in [
+        "delete from cluster_replicators where cluster_id = $1",
+        "delete from cluster_admins where cluster_id = $1",
+        "delete from clusters where id = $1",
+    ] {
         sqlx::query(sql).bind(id).execute(change.conn()).await?;
     }
     let (host, port): (String, i32) = (row.try_get(1)?, row.try_get(2)?);

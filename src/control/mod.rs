@@ -24,6 +24,7 @@ pub mod placements;
 pub mod playbooks;
 pub mod profiles;
 pub mod sealed;
+pub mod replicators;
 pub mod restores;
 pub mod schedules;
 pub mod secrets;

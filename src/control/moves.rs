@@ -44,6 +44,10 @@ pub struct Move {
     pub place: Place,
     /// What for.
     pub standing: Standing,
+    /// Whether anything that replicates the tenant to there may be on either cluster.
+    pub replicates: bool,
+    /// How long nothing was written when the tenant left there, in milliseconds; `None` while it is on its way, or if nobody knows.
+    pub held_ms: Option<i64>,
     /// Where the tenant's newest move stands.
     pub job: Option<JobState>,
 }
@@ -55,7 +59,7 @@ impl Move {
     }
 }
 
-const SELECT: &str = "select m.tenant_id, m.state, m.cluster_id, c.name, m.isolation, m.database, m.login, m.sealed_password,
+const SELECT: &str = "select m.tenant_id, m.state, m.cluster_id, c.name, m.isolation, m.database, m.login, m.sealed_password, m.replicates, m.held_ms,
             m.kept_until <= now() as is_over,
             (select j.state from jobs j where j.tenant_id = m.tenant_id and j.kind = 'move' order by j.id desc limit 1) as job
      from moves m join clusters c on c.id = m.cluster_id";
@@ -73,7 +77,14 @@ fn from_row(row: &PgRow) -> Result<Move, ControlError> {
         login: row.try_get::<Option<String>, _>("login")?.unwrap_or_default(),
     };
     let job = row.try_get::<Option<String>, _>("job")?.map(|state| state.parse()).transpose()?;
-    Ok(Move { tenant: row.try_get::<i32, _>("tenant_id")?.try_into()?, place, standing, job })
+    Ok(Move {
+        tenant: row.try_get::<i32, _>("tenant_id")?.try_into()?,
+        place,
+        standing,
+        replicates: row.try_get("replicates")?,
+        held_ms: row.try_get("held_ms")?,
+        job,
+    })
 }
 
 /// A tenant's other place, if it has one.
@@ -99,7 +110,7 @@ pub async fn open(
                values ($1, 'open', $2, $3, $4, $5, $6)
                on conflict (tenant_id) do update
                set state = excluded.state, cluster_id = excluded.cluster_id, isolation = excluded.isolation, database = excluded.database,
-                   login = excluded.login, sealed_password = excluded.sealed_password, kept_until = null";
+                   login = excluded.login, sealed_password = excluded.sealed_password, kept_until = null, held_ms = null";
     sqlx::query(sql)
         .bind(tenant.get())
         .bind(to.cluster.0)
@@ -112,11 +123,29 @@ pub async fn open(
     change.record("move.open", Some(tenant), json!({ "cluster": to.cluster_name, "isolation": to.isolation })).await
 }
 
-/// Says that nothing is written to a tenant's data, or that it is again. Said twice it counts once.
-pub async fn hold(change: &mut Change, tenant: TenantId, held: bool) -> Result<(), ControlError> {
-    let sql = "update placements set held = $2, generation = generation + 1 where tenant_id = $1 and held <> $2";
-    sqlx::query(sql).bind(tenant.get()).bind(held).execute(change.conn()).await?;
-    change.record("placement.hold", Some(tenant), json!({ "held": held })).await
+/// How long nothing is written to a tenant that moves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hold {
+    /// While all of it is carried over: servers refuse writes by name.
+    Long,
+    /// For a moment: servers let writes wait for its end.
+    Brief,
+}
+
+/// Says that nothing is written to a tenant's data, or with `None` that it is again. Said twice it counts once.
+pub async fn hold(change: &mut Change, tenant: TenantId, hold: Option<Hold>) -> Result<(), ControlError> {
+    let sql = "update placements set held = $2, turns_soon = $3, generation = generation + 1
+               where tenant_id = $1 and (held, turns_soon) <> ($2, $3)";
+    let (held, soon) = (hold.is_some(), hold == Some(Hold::Brief));
+    sqlx::query(sql).bind(tenant.get()).bind(held).bind(soon).execute(change.conn()).await?;
+    change.record("placement.hold", Some(tenant), json!({ "held": held, "briefly": soon })).await
+}
+
+/// Notes that something that replicates a tenant to where it moves may be on its clusters, or that nothing is.
+pub async fn replicate(change: &mut Change, tenant: TenantId, replicates: bool) -> Result<(), ControlError> {
+    let sql = "update moves set replicates = $2 where tenant_id = $1 and replicates <> $2";
+    sqlx::query(sql).bind(tenant.get()).bind(replicates).execute(change.conn()).await?;
+    change.record("move.replicate", Some(tenant), json!({ "replicates": replicates })).await
 }
 
 /// The tenant lives where it was on its way to, with data of that epoch, and is written to again; where it lived is kept.
@@ -134,15 +163,17 @@ pub async fn turn(
                         update placements p
                         set cluster_id = m.cluster_id, isolation = m.isolation, database = m.database, login = m.login,
                             sealed_password = m.sealed_password, next_login = null, next_sealed_password = null, retiring_login = null,
-                            epoch = $2, generation = p.generation + 1, held = false
+                            epoch = $2, generation = p.generation + 1, held = false, turns_soon = false
                         from moves m where p.tenant_id = $1 and m.tenant_id = $1 and m.state = 'open'
                         returning p.cluster_id as now)
                update moves m
                set state = 'kept', cluster_id = f.cluster_id, isolation = f.isolation, database = f.database, login = null,
-                   sealed_password = null, kept_until = now() + $3 * interval '1 second'
+                   sealed_password = null, kept_until = now() + $3 * interval '1 second', held_ms = $4
                from former f, turned where m.tenant_id = $1
                returning f.cluster_id, turned.now";
-    let row = sqlx::query(sql).bind(tenant.get()).bind(epoch).bind(keep_s).fetch_optional(change.conn()).await?;
+    let row =
+        sqlx::query(sql).bind(tenant.get()).bind(epoch).bind(keep_s).bind(i64::try_from(held_ms).unwrap_or(i64::MAX));
+    let row = row.fetch_optional(change.conn()).await?;
     let row = row.ok_or_else(|| ControlError::Conflict(format!("tenant {tenant} is on its way to nowhere")))?;
     sqlx::query("delete from replaced_schemas where tenant_id = $1").bind(tenant.get()).execute(change.conn()).await?;
     let (from, to): (i32, i32) = (row.try_get(0)?, row.try_get(1)?);

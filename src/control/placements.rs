@@ -41,6 +41,8 @@ pub struct Placement {
     pub template: Option<TemplateName>,
     /// Whether nothing is written to it, because its data is being carried over.
     pub held: bool,
+    /// Whether that is for a moment only, so that a write had better wait for it.
+    pub turns_soon: bool,
 }
 
 /// A placement with what logs in there: all that the router needs, in one query.
@@ -56,7 +58,7 @@ pub struct Route {
 /// Routes of all tenants; whoever uses it says which.
 pub(super) const ROUTES: &str =
     "select t.id as route_of, t.state as tenant_state, t.region, p.generation, p.epoch, p.schema_version, p.cluster_id, c.host, c.port, c.tls, c.tls_ca,
-            c.connection_budget, p.database, p.schema, p.login, p.sealed_password, p.held, k.version, k.wrapped,
+            c.connection_budget, p.database, p.schema, p.login, p.sealed_password, p.held, p.turns_soon, k.version, k.wrapped,
             f.template_name, f.template_version
      from tenants t
      join placements p on p.tenant_id = t.id
@@ -92,6 +94,7 @@ pub(super) fn from_row(row: &PgRow) -> Result<Option<Route>, ControlError> {
         login: row.try_get("login")?,
         template: template(row)?,
         held: row.try_get("held")?,
+        turns_soon: row.try_get("turns_soon")?,
     };
     Ok(Some(Route {
         placement,

@@ -1,13 +1,14 @@
 //! An open connection to one tenant, as the rest of the program sees it: no SQL, no raw client.
 
 use std::marker::PhantomData;
-use std::sync::Arc;
+use std::pin::Pin;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 
 use deadpool::managed::Object;
+use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Row, Statement};
 
 use super::connect::{Connection, Manager};
 use crate::directory::Route;
@@ -83,16 +84,43 @@ impl From<tokio_postgres::Error> for TenantError {
     }
 }
 
+/// Where a tenant is written to once the place that a connection was opened for refuses, because the tenant has just moved.
+pub(super) trait Onward: Send + Sync {
+    /// A connection there; `None` if it has not moved.
+    fn onward<'a>(&'a self, seen: &'a Arc<Route>)
+    -> Pin<Box<dyn Future<Output = Option<Object<Manager>>> + Send + 'a>>;
+}
+
 /// A connection to one tenant's database. Dropping it gives it back to the tenant's pool.
+///
+/// If the tenant moves while this is open to write, the first write that Postgres refuses goes to where it lives now, and everything after it.
 pub struct TenantDb<I> {
     connection: Object<Manager>,
+    onward: Arc<dyn Onward>,
+    moved: OnceLock<Object<Manager>>,
     route: Arc<Route>,
     intent: PhantomData<fn() -> I>,
 }
 
 impl<I: Intent> TenantDb<I> {
-    pub(super) fn new(connection: Object<Manager>, route: Arc<Route>) -> Self {
-        Self { connection, route, intent: PhantomData }
+    pub(super) fn new(connection: Object<Manager>, route: Arc<Route>, onward: Arc<dyn Onward>) -> Self {
+        Self { connection, onward, moved: OnceLock::new(), route, intent: PhantomData }
+    }
+
+    fn current(&self) -> &Connection {
+        self.moved.get().unwrap_or(&self.connection)
+    }
+
+    /// Whether a statement that was refused is to be sent again: it was not carried out, and what it is sent to next is somewhere else.
+    async fn goes_on(&self, is_refused: bool) -> bool {
+        if !is_refused || !I::WRITES || self.moved.get().is_some() {
+            return false;
+        }
+        let Some(connection) = self.onward.onward(&self.route).await else { return false };
+        self.connection.suspect.store(true, Ordering::Relaxed);
+        // Another statement of the same request may have come first: then there is one already.
+        let _ = self.moved.set(connection);
+        true
     }
 
     /// Whose.
@@ -112,7 +140,7 @@ impl<I: Intent> TenantDb<I> {
 
     /// For single statements, each a transaction of its own.
     pub fn conn(&self) -> TenantConn<'_, I> {
-        TenantConn { connection: &self.connection, intent: PhantomData }
+        TenantConn { db: self }
     }
 }
 
@@ -135,8 +163,7 @@ impl TenantTx<'_> {
 
 /// What the domain functions of [`crate::tenant`] take.
 pub struct TenantConn<'c, I> {
-    connection: &'c Connection,
-    intent: PhantomData<fn() -> I>,
+    db: &'c TenantDb<I>,
 }
 
 impl<I> Clone for TenantConn<'_, I> {
@@ -146,12 +173,20 @@ impl<I> Clone for TenantConn<'_, I> {
 }
 impl<I> Copy for TenantConn<'_, I> {}
 
+/// Whether Postgres took a right away that the connection was opened with.
+fn is_refused<T>(done: &Result<T, tokio_postgres::Error>) -> bool {
+    matches!(done, Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE))
+}
+
 type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
 
 impl<I: Intent> TenantConn<'_, I> {
     pub(in crate::tenant) async fn query(self, sql: &'static str, params: Params<'_>) -> Result<Vec<Row>, TenantError> {
-        let statement = self.prepare(sql).await?;
-        self.checked(self.connection.client.query(&statement, params).await)
+        let mut done = self.once(sql, params).await;
+        if self.db.goes_on(is_refused(&done)).await {
+            done = self.once(sql, params).await;
+        }
+        self.checked(done)
     }
 
     pub(in crate::tenant) async fn query_opt(
@@ -159,17 +194,34 @@ impl<I: Intent> TenantConn<'_, I> {
         sql: &'static str,
         params: Params<'_>,
     ) -> Result<Option<Row>, TenantError> {
-        let statement = self.prepare(sql).await?;
-        self.checked(self.connection.client.query_opt(&statement, params).await)
+        let mut done = self.once_opt(sql, params).await;
+        if self.db.goes_on(is_refused(&done)).await {
+            done = self.once_opt(sql, params).await;
+        }
+        self.checked(done)
     }
 
     pub(in crate::tenant) async fn query_one(self, sql: &'static str, params: Params<'_>) -> Result<Row, TenantError> {
-        let statement = self.prepare(sql).await?;
-        self.checked(self.connection.client.query_one(&statement, params).await)
+        let mut done = self.once_one(sql, params).await;
+        if self.db.goes_on(is_refused(&done)).await {
+            done = self.once_one(sql, params).await;
+        }
+        self.checked(done)
     }
 
-    async fn prepare(self, sql: &'static str) -> Result<Statement, TenantError> {
-        self.checked(self.connection.client.prepare_cached(sql).await)
+    async fn once(self, sql: &str, params: Params<'_>) -> Result<Vec<Row>, tokio_postgres::Error> {
+        let client = &self.db.current().client;
+        client.query(&client.prepare_cached(sql).await?, params).await
+    }
+
+    async fn once_opt(self, sql: &str, params: Params<'_>) -> Result<Option<Row>, tokio_postgres::Error> {
+        let client = &self.db.current().client;
+        client.query_opt(&client.prepare_cached(sql).await?, params).await
+    }
+
+    async fn once_one(self, sql: &str, params: Params<'_>) -> Result<Row, tokio_postgres::Error> {
+        let client = &self.db.current().client;
+        client.query_one(&client.prepare_cached(sql).await?, params).await
     }
 
     /// A connection whose tables vanished under it is not used again: the next one must prove itself anew.
@@ -177,7 +229,7 @@ impl<I: Intent> TenantConn<'_, I> {
         result.map_err(|error| {
             let error = TenantError::from(error);
             if !matches!(error, TenantError::Unstorable(_)) {
-                self.connection.suspect.store(true, Ordering::Relaxed);
+                self.db.current().suspect.store(true, Ordering::Relaxed);
             }
             error
         })
@@ -186,7 +238,15 @@ impl<I: Intent> TenantConn<'_, I> {
 
 impl TenantConn<'_, Write> {
     pub(in crate::tenant) async fn execute(self, sql: &'static str, params: Params<'_>) -> Result<u64, TenantError> {
-        let statement = self.prepare(sql).await?;
-        self.checked(self.connection.client.execute(&statement, params).await)
+        let mut done = self.once_executed(sql, params).await;
+        if self.db.goes_on(is_refused(&done)).await {
+            done = self.once_executed(sql, params).await;
+        }
+        self.checked(done)
+    }
+
+    async fn once_executed(self, sql: &str, params: Params<'_>) -> Result<u64, tokio_postgres::Error> {
+        let client = &self.db.current().client;
+        client.execute(&client.prepare_cached(sql).await?, params).await
     }
 }

@@ -19,6 +19,7 @@ pub mod outbox;
 pub mod page;
 pub mod persons;
 mod pools;
+mod onward;
 mod router;
 pub mod scenarios;
 pub mod turns;

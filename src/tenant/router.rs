@@ -8,6 +8,7 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::connect::OpenError;
 use super::db::{Intent, TenantDb};
+use super::onward::{self, Turned};
 use super::pools::{Limits, Pools};
 use crate::auth::Principal;
 use crate::budget::Budgets;
@@ -62,6 +63,7 @@ pub enum Refused {
 pub struct Router {
     directory: Arc<Directory>,
     pools: Arc<Pools>,
+    onward: Arc<Turned>,
     serves: RangeInclusive<i32>,
 }
 
@@ -69,7 +71,8 @@ impl Router {
     /// A router for one of `instances` processes, named `instance` in Postgres.
     pub fn new(directory: Arc<Directory>, instance: &str, instances: u32, limits: Limits) -> Self {
         let pools = Pools::new(instance, limits, Budgets::new(instances));
-        Self { directory, pools, serves: schema::MIN..=schema::MAX }
+        let onward = Arc::new(Turned { directory: Arc::clone(&directory), pools: Arc::clone(&pools) });
+        Self { directory, pools, onward, serves: schema::MIN..=schema::MAX }
     }
 
     /// The same, for schema versions up to one that is newer than this build's own.
@@ -92,9 +95,13 @@ impl Router {
         }
     }
 
-    /// How to reach a tenant that is being served, for that intent.
+    /// How to reach a tenant that is being served, for that intent. A write waits some seconds for one that is about to have moved.
     pub async fn admit<I: Intent>(&self, tenant: TenantId) -> Result<Arc<Route>, Refused> {
-        self.admitted::<I>(tenant, self.directory.tenant(tenant).await?)
+        let mut route = self.directory.tenant(tenant).await?;
+        if I::WRITES && route.as_ref().is_some_and(|route| route.placement.turns_soon) {
+            route = onward::turned(&self.directory, tenant).await?;
+        }
+        self.admitted::<I>(tenant, route)
     }
 
     /// Closes idle connections now and then, until the process ends.
@@ -131,7 +138,7 @@ impl Router {
 
     async fn checkout<I: Intent>(&self, route: &Arc<Route>) -> Result<TenantDb<I>, Refused> {
         match self.pools.get(route).await {
-            Ok(connection) => Ok(TenantDb::new(connection, Arc::clone(route))),
+            Ok(connection) => Ok(TenantDb::new(connection, Arc::clone(route), Arc::clone(&self.onward) as _)),
             Err(error) => Err(Refused::Open { tenant: route.placement.tenant, error }),
         }
     }

@@ -71,6 +71,7 @@ fn every_change_has_its_audit_row_and_the_server_cannot_rewrite_it() {
             "update placements set database = 'x'",
             "select sealed_private from signing_keys",
             "select * from cluster_admins",
+            "select * from cluster_replicators",
             "select * from migration_runs",
             "update migrations set state = 'waiting'",
             "update numbers set tenant_id = 1",

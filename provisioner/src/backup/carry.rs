@@ -8,8 +8,9 @@ use strowger::schema::{self, HISTORY_TABLE};
 
 use super::dump::{columns_of, shapes};
 use super::format::Table;
-use super::load::{Target, compare, lay_out, name, tie};
+use super::load::{Target, compare, lay_out, name, set_sequences, tie};
 use super::tally::Tally;
+use crate::admin_db::ident;
 use crate::error::{Error, Result};
 use crate::steps::{self, Owner};
 
@@ -19,14 +20,14 @@ const IDENTITY: &str = "identity";
 const AT_ONCE: usize = 1 << 16;
 
 /// Reads every table in `source`'s one snapshot, fills `into` with it, and compares what is there then: rows, bytes, checksums and
-/// sequences. The caller commits. The schema version stays; the mirror of numbers comes along.
+/// sequences; gives how many bytes that was. The caller commits. The schema version stays; the mirror of numbers comes along.
 pub(crate) async fn carry(
     source: &Owner<'_>,
     from: &Tenant,
     into: &Owner<'_>,
     target: &Target<'_>,
     writes: bool,
-) -> Result<()> {
+) -> Result<u64> {
     let what = format!("tenant {}", from.id);
     source.enter(&from.schema).await?;
     let version = version_of(source, from).await?;
@@ -43,7 +44,47 @@ pub(crate) async fn carry(
     }
     same_sequences(&tables, &shapes(into, &names).await?, &what)?;
     name(into, target).await?;
-    into.run(&steps::grants(target.prefix, target.tenant, writes)).await
+    into.run(&steps::grants(target.prefix, target.tenant, writes)).await?;
+    Ok(tables.iter().map(|table| table.bytes).sum())
+}
+
+/// Sets sequences, which a stream of writes does not bring along, and compares both ends, neither of which is written to: rows and
+/// sequences, and if it is not too much to read, everything.
+pub(crate) async fn catch_up(
+    source: &Owner<'_>,
+    from: &Tenant,
+    into: &Owner<'_>,
+    there: &Tenant,
+    whole: bool,
+) -> Result<()> {
+    let what = format!("tenant {}", from.id);
+    source.enter(&from.schema).await?;
+    into.enter(&there.schema).await?;
+    let names = schema::tables(version_of(source, from).await?);
+    let mut tables = shapes(source, &names).await?;
+    tables.retain(|table| table.name != IDENTITY);
+    for table in &mut tables {
+        if whole {
+            let mut rows = std::pin::pin!(source.copy_out(&format!("copy {} to stdout", columns_of(table))).await?);
+            let mut tally = Tally::default();
+            while let Some(bytes) = rows.try_next().await.map_err(Error::postgres(format!("read {}", table.name)))? {
+                tally.feed(&bytes);
+            }
+            (table.rows, table.bytes, table.checksum) = (tally.rows, tally.bytes, tally.checksum());
+            compare(into, &what, table).await?;
+            continue;
+        }
+        let count = format!("select count(*) from {}", ident(&table.name));
+        let read: i64 = source.query_one(&count, &[]).await?.get(0);
+        let found: i64 = into.query_one(&count, &[]).await?.get(0);
+        if read != found {
+            let why =
+                format!("{what}: {} has {read} rows and {found} where it moves to: nothing was changed", table.name);
+            return Err(Error::Conflict(why));
+        }
+        set_sequences(into, table).await?;
+    }
+    same_sequences(&tables, &shapes(into, &names).await?, &what)
 }
 
 /// What a schema's own history says; one that this build does not know is refused.

@@ -153,6 +153,11 @@ pub(super) async fn compare(owner: &Owner<'_>, what: &str, table: &Table) -> Res
         tally.feed(&bytes);
     }
     expect(what, table, &tally, "read back")?;
+    set_sequences(owner, table).await
+}
+
+/// Has a table's sequences go on where they stand in `table`.
+pub(super) async fn set_sequences(owner: &Owner<'_>, table: &Table) -> Result<()> {
     for sequence in &table.sequences {
         let sql = format!(
             "select setval(pg_get_serial_sequence({}, {}), {}, {})",

@@ -20,7 +20,7 @@ mod retention;
 mod store;
 mod tally;
 
-pub(crate) use carry::{carry, version_of};
+pub(crate) use carry::{carry, catch_up, version_of};
 pub use catalogue::{BACKUPS_TO, get, has_data};
 pub(crate) use catalogue::{
     back_up, begun, destroy_all, is_scheduled, outlived, promise, remove, retain, store_for, take_back, whole,

@@ -1,9 +1,10 @@
-//! Makes a control database, and prepares a cluster to hold tenants. The only code that acts as a superuser.
+//! Makes a control database, and prepares a cluster to hold tenants. Acts as a superuser, as else only `replication` does.
 //!
-//! The superuser's credential is used once and kept nowhere. All of it can be run again.
+//! The superuser's credential is used once and kept nowhere; where an operator wants online moves, a login that may replicate is sealed. All of it can be run again.
 
 mod cluster;
 mod control;
+mod online;
 
 use strowger::control::clusters::{Address, Tls};
 use strowger::vault::Secret;
@@ -17,6 +18,7 @@ pub(crate) use cluster::{CLOSED_FUNCTIONS, SETTINGS, follow_ports};
 pub use cluster::{ClusterSpec, add_cluster};
 pub use control::{ControlUrls, init, upgrade};
 pub(crate) use control::{SigningPair, logins, server_grants, tables_of};
+pub use online::allow_online;
 
 /// A superuser's way into a server that is to be prepared.
 pub struct Superuser {

@@ -11,7 +11,7 @@ use crate::Provisioner;
 use crate::bootstrap::{self, ClusterSpec};
 use crate::clusters as operations;
 use crate::error::{Error, Result};
-use crate::moves;
+use crate::moves::{self, Way};
 
 pub(super) async fn run(with: &Provisioner, command: &Cluster, output: Output) -> Result<()> {
     match command {
@@ -30,7 +30,20 @@ pub(super) async fn run(with: &Provisioner, command: &Cluster, output: Output) -
             operations::cordon(with, name, *undo).await?;
             show(output, &list(with).await?)
         }
-        Cluster::Drain { name, moves, keep } => drain(with, name, moves.then_some(*keep), output).await,
+        Cluster::Drain { name, moves, keep, offline } => {
+            let way = if *offline { Way::Offline } else { Way::Online };
+            drain(with, name, moves.then_some((*keep, way)), output).await
+        }
+        Cluster::Online { name, undo: false } => {
+            bootstrap::allow_online(with, &superuser_from_stdin()?, name).await?;
+            show(output, &json!({ "cluster": name, "online": true }))
+        }
+        Cluster::Online { name, undo: true } => {
+            let login = operations::forbid_online(with, name).await?;
+            show(output, &json!({ "cluster": name, "online": false }))?;
+            say(&format!("as superuser there: drop role if exists {login};"));
+            Ok(())
+        }
         Cluster::Rebalance { .. } => show(output, &json!(moves::proposed(with).await?)),
         Cluster::Remove { name } => {
             let left = operations::remove(with, name).await?;
@@ -49,10 +62,10 @@ pub(super) async fn run(with: &Provisioner, command: &Cluster, output: Output) -
 }
 
 /// The result, and an exit code of its own while there is something left to move.
-async fn drain(with: &Provisioner, name: &str, moving: Option<i64>, output: Output) -> Result<()> {
+async fn drain(with: &Provisioner, name: &str, moving: Option<(i64, Way)>, output: Output) -> Result<()> {
     let mut tenants = operations::drain(with, name).await?;
-    if let Some(keep_s) = moving {
-        for one in moves::empty(with, name, keep_s).await? {
+    if let Some((keep_s, way)) = moving {
+        for one in moves::empty(with, name, keep_s, way).await? {
             match (&one.cluster, &one.error) {
                 (Some(cluster), _) => say(&format!("tenant {} lives on cluster {cluster}", one.customer_id)),
                 (None, error) => {

@@ -107,13 +107,14 @@ async fn command(cli: &Cli, with: Provisioner, control_url: &str) -> Result<()> 
             endings::erase(&with, *id, *now, *confirm, reason).await?
         }
         Command::Tenant(Tenant::Export { id, out }) => crate::backups::export(&with, *id, out).await?,
-        Command::Tenant(Tenant::Move { id, to, isolation, keep, undo, dry_run, .. }) => {
+        Command::Tenant(Tenant::Move { id, to, isolation, keep, undo, dry_run, offline }) => {
             let asked = moves::Asked {
                 to: to.as_deref(),
                 isolation: *isolation,
                 keep_s: *keep,
                 undo: *undo,
                 dry_run: *dry_run,
+                offline: *offline,
             };
             moves::run(&with, *id, &asked, cli.output).await?
         }

@@ -2,11 +2,13 @@
 
 use serde_json::{Value, json};
 use strowger::control::clusters::Isolation;
+use strowger::control::tenants::Tenant;
 use strowger::id::TenantId;
 
 use super::args::{self, Output};
+use crate::Provisioner;
 use crate::error::{Error, Result};
-use crate::{Provisioner, moves};
+use crate::moves::{self, Way};
 
 /// What was asked for.
 pub(super) struct Asked<'a> {
@@ -14,22 +16,34 @@ pub(super) struct Asked<'a> {
     pub(super) isolation: Option<args::Isolation>,
     pub(super) keep_s: i64,
     pub(super) undo: bool,
+    pub(super) offline: bool,
     pub(super) dry_run: bool,
 }
 
 pub(super) async fn run(with: &Provisioner, id: TenantId, asked: &Asked<'_>, output: Output) -> Result<Value> {
     if asked.undo {
-        return Ok(json!(moves::undo(with, id, asked.keep_s).await?));
+        let way = if asked.offline { Way::Offline } else { Way::Either };
+        let tenant = moves::undo(with, id, asked.keep_s, way).await?;
+        return moved(with, &tenant).await;
     }
     let to = asked.to.unwrap_or_default();
     if let Some(isolation) = asked.isolation {
         refuse_other_kind(with, to, isolation).await?;
     }
     if !asked.dry_run {
-        return Ok(json!(moves::to(with, id, to, asked.keep_s).await?));
+        let way = if asked.offline { Way::Offline } else { Way::Online };
+        let tenant = moves::to(with, id, to, asked.keep_s, way).await?;
+        return moved(with, &tenant).await;
     }
     let plan = moves::plan(with, id, to).await?;
     Ok(if output == Output::Json { json!(plan) } else { in_short(&plan) })
+}
+
+/// The tenant, and for how long nothing was written to it.
+async fn moved(with: &Provisioner, tenant: &Tenant) -> Result<Value> {
+    let mut shown = json!(tenant);
+    shown["write_pause_ms"] = json!(moves::pause_ms(with, tenant.id).await?);
+    Ok(shown)
 }
 
 async fn refuse_other_kind(with: &Provisioner, to: &str, isolation: args::Isolation) -> Result<()> {
@@ -58,7 +72,8 @@ fn in_short(plan: &moves::Plan) -> Value {
     json!({
         "customer_id": plan.customer_id, "from": side(&plan.from), "to": side(&plan.to),
         "schema_version": plan.schema_version, "rows": plan.rows, "bytes": plan.bytes, "tables": joined(&tables),
-        "estimate": format!("nothing is written for about {} s", plan.estimated_s),
+        "estimate": format!("about {} s; offline, nothing is written for so long", plan.estimated_s),
+        "only_offline": joined(&plan.only_offline),
         "room": format!(
             "{} tenants on a budget of {} connections, {} of {} sessions in use, about {} relations",
             plan.room.tenants, plan.room.connection_budget, plan.room.connections, plan.room.max_connections, plan.room.relations

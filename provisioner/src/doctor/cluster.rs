@@ -7,7 +7,7 @@ use strowger::control::clusters::{Cluster, Isolation};
 use strowger::control::tenants::{State, Tenant};
 
 use super::ward::Ward;
-use super::{Finding, Known, Remedy, database, id_in, is_served};
+use super::{Finding, Known, Remedy, database, id_in, is_served, replication};
 use crate::Provisioner;
 use crate::admin_db::{AdminDb, ident};
 use crate::bootstrap::SETTINGS;
@@ -23,7 +23,7 @@ pub(super) async fn look(with: &Provisioner, known: &Known, cluster: &Cluster) -
     roles(&db, &mut ward).await?;
     login_settings(&db, &mut ward).await?;
     memberships(with, &db, &mut ward).await?;
-    slots(&db, &mut ward).await?;
+    replication::look(&db, &mut ward).await?;
     for open in databases(&db, &mut ward).await? {
         database::look(with, &mut ward, &open).await?;
     }
@@ -207,25 +207,6 @@ async fn memberships(with: &Provisioner, db: &AdminDb, ward: &mut Ward<'_>) -> R
         let what = format!("{member} is not a member of {granted}");
         let finding = Finding::new("membership.missing", ward.place(), what, "`strowgerctl tenant repair`");
         ward.push(finding.mended_by(Remedy::Repair(id)));
-    }
-    Ok(())
-}
-
-async fn slots(db: &AdminDb, ward: &mut Ward<'_>) -> Result<()> {
-    let before = ward.known.prefix.name("t");
-    let sql = "select slot_name::text from pg_replication_slots where slot_name ~ $1";
-    for row in db.query(sql, &[&format!("^{before}[0-9]+")]).await? {
-        let name: String = row.get(0);
-        if id_in(&name, &before).is_some_and(|(id, _)| ward.known.is_orphan(id)) {
-            let what = format!("replication slot {name}: control has no such tenant; it keeps WAL for ever");
-            let place = ward.place();
-            ward.push(Finding::new(
-                "slot.orphan",
-                place,
-                what,
-                format!("as superuser: select pg_drop_replication_slot('{name}')"),
-            ));
-        }
     }
     Ok(())
 }

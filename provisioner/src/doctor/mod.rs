@@ -8,6 +8,7 @@ mod cluster;
 mod control;
 mod database;
 mod fix;
+mod replication;
 mod ward;
 
 use std::collections::{HashMap, HashSet};
@@ -114,6 +115,8 @@ struct Known {
     numbers: Vec<NumberRow>,
     /// Tenants' other places that are as they must be: on their way there, or kept.
     elsewhere: HashSet<(ClusterId, i32)>,
+    /// Tenants that are replicated to where they are on their way, by a move that somebody will bring to its end.
+    replicated: HashSet<i32>,
 }
 
 impl Known {
@@ -128,6 +131,8 @@ impl Known {
                 }
             }
         }
+        let moves = moves::list(&with.control).await?;
+        let meant = || moves.iter().filter(|row| row.is_meant());
         Ok(Self {
             prefix: with.installation.prefix.clone(),
             clusters: clusters::list(&with.control).await?,
@@ -135,12 +140,8 @@ impl Known {
             busy,
             epochs: sealed::epochs(&with.control).await?.into_iter().map(|(id, epoch)| (id.get(), epoch)).collect(),
             numbers: numbers::list(&with.control).await?,
-            elsewhere: moves::list(&with.control)
-                .await?
-                .iter()
-                .filter(|row| row.is_meant())
-                .map(|row| (row.place.cluster, row.tenant.get()))
-                .collect(),
+            elsewhere: meant().map(|row| (row.place.cluster, row.tenant.get())).collect(),
+            replicated: meant().filter(|row| row.replicates).map(|row| row.tenant.get()).collect(),
         })
     }
 
@@ -159,6 +160,11 @@ impl Known {
     /// Whether control knows nothing that is kept under this id: it was never given, or its tenant was erased.
     fn is_orphan(&self, id: i32) -> bool {
         !self.tenants.contains_key(&id) && !self.busy.contains(&id)
+    }
+
+    /// Whether what replicates a tenant is there without a move that it belongs to.
+    fn is_left_over(&self, id: i32) -> bool {
+        self.tenants.contains_key(&id) && !self.busy.contains(&id) && !self.replicated.contains(&id)
     }
 }
 

@@ -24,6 +24,7 @@ unix_socket_directories = ''
 max_connections = 250
 shared_buffers = 64MB
 wal_level = logical
+max_slot_wal_keep_size = 10GB
 password_encryption = scram-sha-256
 log_error_verbosity = terse
 log_min_error_statement = panic

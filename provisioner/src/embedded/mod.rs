@@ -206,6 +206,11 @@ impl Embedded {
             Provisioner::open(&self.at_current_port(&found.control_url)?, server_ring, admin_ring, actor).await?;
         shipped::import(with.control(), &with.actor).await?;
         bootstrap::follow_ports(&with, &self.ports).await?;
+        for (name, _) in TENANT_CLUSTERS {
+            if !crate::clusters::is_online(&with, name).await? {
+                bootstrap::allow_online(&with, &self.superuser(name)?, name).await?;
+            }
+        }
         Ok(with)
     }
 

@@ -3,6 +3,7 @@
 //! Going back is a move too: it carries along what was written since, so nothing that was acknowledged is lost.
 
 mod plan;
+mod way;
 
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use strowger::control::tenants::{self, Tenant};
 use strowger::id::TenantId;
 
 pub use plan::{Plan, Room, Side, Size, plan};
+pub use way::Way;
 
 use crate::Provisioner;
 use crate::error::{Error, Result};
@@ -28,7 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const LOOK: Duration = Duration::from_millis(50);
 
 /// Moves a tenant to a cluster; what it leaves is kept for so many seconds. Run again, it goes on, or finds it done.
-pub async fn to(with: &Provisioner, id: TenantId, cluster: &str, keep_s: i64) -> Result<Tenant> {
+pub async fn to(with: &Provisioner, id: TenantId, cluster: &str, keep_s: i64, way: Way) -> Result<Tenant> {
     let held = hold_soon(with, id).await?;
     if let Some(job) = begun(with, id).await? {
         if job.params["to"] != cluster {
@@ -38,7 +40,7 @@ pub async fn to(with: &Provisioner, id: TenantId, cluster: &str, keep_s: i64) ->
                 job.id
             )));
         }
-        return run(with, held, id, cluster, keep_s).await;
+        return run(with, held, id, &job.params).await;
     }
     let tenant = steps::tenant(with, id).await?;
     if tenant.cluster == cluster
@@ -47,19 +49,25 @@ pub async fn to(with: &Provisioner, id: TenantId, cluster: &str, keep_s: i64) ->
         // It came here by a move. One that was given up after its turn is brought to its end.
         return match former.job {
             Some(JobState::Done) | None => Ok(tenant),
-            Some(_) => run(with, held, id, cluster, keep_s).await,
+            Some(_) => run(with, held, id, &json!({ "to": cluster, "keep_s": keep_s })).await,
         };
     }
     let planned = plan(with, id, cluster).await?;
     if !planned.refused.is_empty() {
         return Err(Error::Conflict(format!("tenant {id} does not move: {}", planned.refused.join("; "))));
     }
-    run(with, held, id, cluster, keep_s).await
+    let online = way::chosen(&planned, way)?;
+    run(with, held, id, &json!({ "to": cluster, "keep_s": keep_s, "online": online })).await
 }
 
-async fn run(with: &Provisioner, held: Held<'_>, id: TenantId, cluster: &str, keep_s: i64) -> Result<Tenant> {
-    held.run(Kind::Move, &json!({ "to": cluster, "keep_s": keep_s })).await?;
+async fn run(with: &Provisioner, held: Held<'_>, id: TenantId, params: &serde_json::Value) -> Result<Tenant> {
+    held.run(Kind::Move, params).await?;
     steps::tenant(with, id).await
+}
+
+/// How long nothing was written to a tenant when it last moved, in milliseconds; `None` if nobody knows.
+pub async fn pause_ms(with: &Provisioner, id: TenantId) -> Result<Option<i64>> {
+    Ok(rows::get(&with.control, id).await?.and_then(|row| row.held_ms))
 }
 
 /// How a cluster keeps tenants apart.
@@ -68,13 +76,15 @@ pub async fn isolation_on(with: &Provisioner, cluster: &str) -> Result<Isolation
 }
 
 /// Moves a tenant back to where it lived, with what was written since. A move that was killed is finished first, and that is all.
-pub async fn undo(with: &Provisioner, id: TenantId, keep_s: i64) -> Result<Tenant> {
+///
+/// It goes online where both servers can, unless another way is asked for.
+pub async fn undo(with: &Provisioner, id: TenantId, keep_s: i64, way: Way) -> Result<Tenant> {
     if let Some(job) = begun(with, id).await? {
-        return to(with, id, job.params["to"].as_str().unwrap_or_default(), keep_s).await;
+        return to(with, id, job.params["to"].as_str().unwrap_or_default(), keep_s, way).await;
     }
     match rows::get(&with.control, id).await? {
         Some(former) if matches!(former.standing, Standing::Kept { .. }) => {
-            to(with, id, &former.place.cluster_name, keep_s).await
+            to(with, id, &former.place.cluster_name, keep_s, way).await
         }
         _ => {
             let text = format!(
@@ -169,11 +179,11 @@ pub struct Moved {
 }
 
 /// Moves every tenant off a cluster, one after the other, each to where a new one would be placed. One that fails keeps none from moving.
-pub async fn empty(with: &Provisioner, name: &str, keep_s: i64) -> Result<Vec<Moved>> {
+pub async fn empty(with: &Provisioner, name: &str, keep_s: i64, way: Way) -> Result<Vec<Moved>> {
     moving::cluster(with, name).await?;
     let mut all = Vec::new();
     for tenant in tenants::list(&with.control).await?.iter().filter(|tenant| tenant.cluster == name) {
-        let moved = move_off(with, tenant, keep_s).await;
+        let moved = move_off(with, tenant, keep_s, way).await;
         let (cluster, error) = match moved {
             Ok(moved) => (Some(moved.cluster), None),
             Err(error) => (None, Some(error.to_string())),
@@ -183,7 +193,7 @@ pub async fn empty(with: &Provisioner, name: &str, keep_s: i64) -> Result<Vec<Mo
     Ok(all)
 }
 
-async fn move_off(with: &Provisioner, tenant: &Tenant, keep_s: i64) -> Result<Tenant> {
+async fn move_off(with: &Provisioner, tenant: &Tenant, keep_s: i64, way: Way) -> Result<Tenant> {
     let to_name = match begun(with, tenant.id).await? {
         Some(job) => job.params["to"].as_str().unwrap_or_default().to_owned(),
         None => {
@@ -194,5 +204,5 @@ async fn move_off(with: &Provisioner, tenant: &Tenant, keep_s: i64) -> Result<Te
             placement::choose(&all, &wanted).map_err(Error::Conflict)?.name.clone()
         }
     };
-    to(with, tenant.id, &to_name, keep_s).await
+    to(with, tenant.id, &to_name, keep_s, way).await
 }

@@ -36,7 +36,9 @@ pub struct Plan {
     pub bytes: i64,
     /// Each table.
     pub tables: Vec<Size>,
-    /// About how long nothing can be written to it, by its size alone.
+    /// Why it would have to move offline; nothing: it can be written to while it moves.
+    pub only_offline: Vec<String>,
+    /// About how long it takes, by its size alone; offline nothing can be written to it for so long.
     pub estimated_s: i64,
     /// What there is on the cluster where it would live.
     pub room: Room,
@@ -119,6 +121,11 @@ pub async fn plan(with: &Provisioner, id: TenantId, to: &str) -> Result<Plan> {
             Err(other) => return Err(other),
         }
     }
+    let only_offline = if tenant.cluster_id() == to.id {
+        Vec::new()
+    } else {
+        super::way::obstacles(with, &tenant, (&from, &here_db), (&to, &there_db)).await?
+    };
     let bytes = tables.iter().map(|table| table.bytes).sum();
     Ok(Plan {
         customer_id: id,
@@ -128,6 +135,7 @@ pub async fn plan(with: &Provisioner, id: TenantId, to: &str) -> Result<Plan> {
         rows: tables.iter().map(|table| table.rows).sum(),
         bytes,
         tables,
+        only_offline,
         estimated_s: 1 + bytes / BYTES_PER_S,
         room: Room {
             tenants: held.kept,

@@ -129,7 +129,11 @@ impl<'p> Context<'p> {
             (Step::Activate, Some((tenant, _))) => self.transition(tenant.id, State::Active).await,
             (Step::Fence, Some((tenant, cluster))) => steps::fence(with, cluster, tenant).await,
             (Step::Belongings, Some((tenant, _))) => steps::take_belongings(with, tenant.id).await,
-            (Step::DropSchema, Some((tenant, cluster))) => steps::drop_schema(with, cluster, tenant).await,
+            (Step::DropSchema, Some((tenant, cluster))) => {
+                // A database is not dropped while a slot in it is there.
+                moving::end_replication(with, tenant).await?;
+                steps::drop_schema(with, cluster, tenant).await
+            }
             (Step::DropDatabase, Some((tenant, cluster))) => steps::drop_database(with, cluster, tenant).await,
             (Step::DropRoles, Some((tenant, cluster))) => steps::drop_roles(with, cluster, tenant).await,
             (Step::Shred, Some((tenant, _))) => steps::shred(with, self.job, tenant.id).await,

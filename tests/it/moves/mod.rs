@@ -2,6 +2,7 @@
 
 mod doctor;
 mod kills;
+mod online;
 mod refusals;
 
 use std::sync::Arc;

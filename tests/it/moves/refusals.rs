@@ -179,7 +179,7 @@ fn a_drained_cluster_is_left_by_all() {
             w.ctl(&create).json();
         }
         w.ctl(&["tenant", "suspend", "2"]).json();
-        let drained = w.ctl(&["cluster", "drain", "shared", "--move", "--keep", "1s"]);
+        let drained = w.ctl(&["cluster", "drain", "shared", "--move", "--offline", "--keep", "1s"]);
         assert_eq!(drained.json()["tenants_to_move"], 0);
         let all = w.ctl(&["tenant", "list"]).json();
         let all: Vec<_> = all.as_array().unwrap().iter().map(|t| (t["cluster"].clone(), t["state"].clone())).collect();

@@ -43,12 +43,23 @@ pub(in crate::cli) enum Cluster {
     /// Keep new tenants away, and say how many have to be moved; exit code 5 while there are any
     Drain {
         name: String,
-        /// Move them, one after the other, each to where a new one would go; as `tenant move --offline`
+        /// Move them, one after the other, each to where a new one would go; as `tenant move`
         #[arg(long = "move")]
         moves: bool,
+        /// Nothing is written to each while it is carried over: for servers that cannot replicate
+        #[arg(long, requires = "moves")]
+        offline: bool,
         /// How long what they leave is kept there, as in 12h or 7d
         #[arg(long, default_value = "7d", value_parser = seconds, requires = "moves")]
         keep: i64,
+    },
+    /// Make a login there that may replicate, so that tenants move from and to it while they are written to; on Postgres 15 it is a
+    /// superuser, sealed for the provisioner alone. The superuser's URL comes from standard input
+    Online {
+        name: String,
+        /// Forget that login; nothing is read from standard input
+        #[arg(long)]
+        undo: bool,
     },
     /// Propose moves that give tenants more connections each, within a kind and a region; carries none out
     Rebalance {

@@ -109,7 +109,7 @@ pub(in crate::cli) enum Tenant {
         #[arg(long)]
         out: PathBuf,
     },
-    /// Carry a tenant to another cluster: it can be read all the while, and written to again when it has turned. Run again it goes on
+    /// Carry a tenant to another cluster: it is read and written to all the while, and a write waits when it turns. Run again it goes on
     Move {
         id: TenantId,
         /// The cluster; its kind says whether the tenant is a schema or a database there
@@ -118,8 +118,8 @@ pub(in crate::cli) enum Tenant {
         /// What you take the cluster's kind to be; another one is refused
         #[arg(long, value_enum, conflicts_with = "undo")]
         isolation: Option<Isolation>,
-        /// Nothing is written to it while it is carried over; the only way yet
-        #[arg(long, required_unless_present_any = ["dry_run", "undo"])]
+        /// Nothing is written to it while it is carried over: for servers that cannot replicate. --dry-run says why
+        #[arg(long)]
         offline: bool,
         /// How long what it leaves is kept, as in 12h or 7d
         #[arg(long, default_value = "7d", value_parser = seconds)]

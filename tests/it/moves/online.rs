@@ -1,0 +1,271 @@
+//! A tenant that moves while it is written to by clients who send nothing twice; killed at statements all along; taken back.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use reqwest::{Client, Method};
+use serde_json::json;
+use strowger::auth::Principal;
+use strowger::clock::Clock;
+use strowger::control::clusters::Isolation;
+use strowger::control::{Control, work};
+use strowger::directory::{Directory, Staleness};
+use strowger::tenant::{Limits, Router, Write, memories};
+use tokio_postgres::error::SqlState;
+use uuid::Uuid;
+
+use super::{beside, ends, scopes, succeeded, tenant_now, url_of};
+use crate::backup::filled::fill;
+use crate::backup::psql;
+use crate::crash::tapped::{Tapped, in_lanes, some_deaths};
+use crate::support::counting_proxy::Moment;
+use crate::support::{Server, World, world};
+
+/// Both servers get a login that may replicate.
+fn allow(w: &World) {
+    for server in ["shared", "dedicated"] {
+        w.ctl_with(&["cluster", "online", server], &World::superuser_url(server)).json();
+    }
+}
+
+/// Slots, subscriptions and logins of moves on both servers, and publications of the tenant's database.
+async fn parts(w: &World) -> Vec<String> {
+    let mut all = Vec::new();
+    let ours = format!("{}\\_t%\\_move", w.prefix);
+    for server in ["shared", "dedicated"] {
+        let db = w.superuser(server, "postgres").await;
+        let sql = "select 'slot ' || slot_name from pg_replication_slots where slot_name like $1
+                   union all select 'subscription ' || subname from pg_subscription where subname like $1
+                   union all select 'role ' || rolname from pg_roles where rolname like $1";
+        all.extend(db.query(sql, &[&ours]).await.unwrap().iter().map(|row| row.get::<_, String>(0)));
+        let databases = "select datname::text from pg_database where datallowconn and datname like $1";
+        for row in db.query(databases, &[&format!("{}\\_%", w.prefix)]).await.unwrap() {
+            let name: String = row.get(0);
+            let publications = "select 'publication ' || pubname from pg_publication where pubname like $1";
+            let found = w.superuser(server, &name).await.query(publications, &[&ours]).await.unwrap();
+            all.extend(found.iter().map(|row| row.get::<_, String>(0)));
+        }
+    }
+    all
+}
+
+/// Writers that number what they write, each server's for itself, and send nothing twice.
+#[derive(Default)]
+struct Writers {
+    stop: AtomicBool,
+    acknowledged: [AtomicUsize; 2],
+}
+
+impl Writers {
+    async fn write(&self, which: usize, server: &Server, token: &str) {
+        let client = Client::builder().retry(reqwest::retry::never()).build().unwrap();
+        let url = format!("{}/v1/memories", server.base_url);
+        while !self.stop.load(Ordering::Relaxed) {
+            let n = self.acknowledged[which].load(Ordering::Relaxed);
+            let memory = json!({ "user_id": format!("+1555000111{which}"), "content": n.to_string() });
+            let answer = client.request(Method::POST, &url).json(&memory).bearer_auth(token).send().await.unwrap();
+            let status = answer.status();
+            assert!(status == 201, "{status}: {}", answer.text().await.unwrap());
+            self.acknowledged[which].fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    async fn more(&self) {
+        let before = self.acknowledged.each_ref().map(|n| n.load(Ordering::Relaxed));
+        crate::support::until("both go on", async || {
+            self.acknowledged.iter().zip(before).all(|(now, before)| now.load(Ordering::Relaxed) > before + 10)
+        })
+        .await;
+    }
+}
+
+/// Turns red when the end of the source's log is read off its disk, where not all of it may be yet.
+async fn moved_while_written_to(w: Arc<World>, from: Isolation, to: Isolation) {
+    let (here, there) = ends(&w, from, to);
+    allow(&w);
+    let tenant = w.tenant("One", from).await;
+    fill(&url_of(here, &tenant), &tenant.schema);
+    let token = w.token(tenant.id, &scopes()).await;
+    let servers = [w.server(), w.server()];
+    let writers = Writers::default();
+    let moving = async {
+        let mut shown = Vec::new();
+        for to in [there, here] {
+            writers.more().await;
+            shown.push(succeeded(&beside(&w, &["tenant", "move", "1", "--to", to]).await));
+            writers.more().await;
+        }
+        writers.stop.store(true, Ordering::Relaxed);
+        shown
+    };
+    let (shown, (), ()) =
+        tokio::join!(moving, writers.write(0, &servers[0], &token), writers.write(1, &servers[1], &token));
+    for (shown, cluster) in shown.iter().zip([there, here]) {
+        assert_eq!((&shown["cluster"], &shown["held"]), (&json!(cluster), &json!(false)));
+        println!("{from:?} to {to:?}, {cluster}: nothing written for {} ms", shown["write_pause_ms"]);
+        assert!(shown["write_pause_ms"].is_i64(), "{shown}");
+    }
+    let now = tenant_now(&w, tenant.id).await;
+    for which in 0..2 {
+        let sql = format!(
+            "select content from {}.memories where user_id = '+1555000111{which}' order by content::int",
+            now.schema
+        );
+        let found: Vec<usize> =
+            psql(&url_of(here, &now), &["-c", &sql], "").lines().map(|line| line.parse().unwrap()).collect();
+        let all: Vec<usize> = (0..writers.acknowledged[which].load(Ordering::Relaxed)).collect();
+        assert!(found == all, "server {which}: {} are there, {} were acknowledged", found.len(), all.len());
+    }
+    assert_eq!(parts(&w).await, Vec::<String>::new());
+    w.ctl(&["doctor"]).json();
+}
+
+#[test]
+fn a_schema_becomes_a_database_while_it_is_written_to() {
+    world(async |w| moved_while_written_to(w, Isolation::Schema, Isolation::Database).await);
+}
+
+#[test]
+fn a_database_becomes_a_schema_while_it_is_written_to() {
+    world(async |w| moved_while_written_to(w, Isolation::Database, Isolation::Schema).await);
+}
+
+#[test]
+fn a_schema_stays_one_while_it_is_written_to() {
+    world(async |w| moved_while_written_to(w, Isolation::Schema, Isolation::Schema).await);
+}
+
+#[test]
+fn a_database_stays_one_while_it_is_written_to() {
+    world(async |w| moved_while_written_to(w, Isolation::Database, Isolation::Database).await);
+}
+
+const WRITE: &str = "insert into memories (user_id, content) values ('x', 'x')";
+
+/// Whoever runs it again finishes it, and nothing of it outlives that. Turns red when what an earlier attempt made is not removed.
+#[test]
+fn a_killed_online_move_is_finished_when_run_again() {
+    in_lanes(async |w, lane| {
+        allow(&w);
+        let tenant = w.tenant("One", Isolation::Schema).await;
+        let tapped = Tapped::new(&w).await;
+        let to = |server: &'static str| ["tenant", "move", "1", "--to", server];
+        let (_, statements) = tapped.run(&to("dedicated")).await;
+        w.ctl(&to("shared")).json();
+        let mut written = 0;
+        for (at, moment) in some_deaths(60, statements, lane) {
+            w.as_tenant(tenant.id).await.execute(WRITE, &[]).await.unwrap();
+            written += 1;
+            if tapped.stop_or_end(at, moment, &to("dedicated")).await {
+                match w.as_tenant(tenant.id).await.execute(WRITE, &[]).await {
+                    Ok(_) => written += 1,
+                    Err(error) => assert_eq!(error.code(), Some(&SqlState::INSUFFICIENT_PRIVILEGE), "{error}"),
+                }
+                let (again, _) = tapped.run(&to("dedicated")).await;
+                assert_eq!(again["cluster"], "dedicated", "{moment:?} {at}");
+            }
+            assert_eq!(parts(&w).await, Vec::<String>::new(), "{moment:?} {at}");
+            w.ctl(&to("shared")).json();
+            let count = "select count(*) from memories where user_id = 'x'";
+            let found: i64 = w.as_tenant(tenant.id).await.query_one(count, &[]).await.unwrap().get(0);
+            assert_eq!(found, written, "{moment:?} {at}: each acknowledged write is there");
+        }
+        println!("tenant move: killed along {statements} statements ({lane:?})");
+        w.ctl(&["doctor"]).json();
+    });
+}
+
+/// Wherever it was killed, taking it back leaves the tenant served in full where it lives, and nothing of the move. Turns red like the one above.
+#[test]
+fn an_online_move_that_is_taken_back_leaves_nothing() {
+    world(async |w| {
+        allow(&w);
+        let tenant = w.tenant("One", Isolation::Schema).await;
+        let tapped = Tapped::new(&w).await;
+        let to = |server: &'static str| ["tenant", "move", "1", "--to", server];
+        let (_, statements) = tapped.run(&to("dedicated")).await;
+        w.ctl(&to("shared")).json();
+        for part in 3..9 {
+            if !tapped.stop_or_end(statements * part / 10, Moment::Unsent, &to("dedicated")).await {
+                continue;
+            }
+            let control = crate::jobs::control(&w).await;
+            let job = "select max(id)::text from jobs where kind = 'move'";
+            let job: String = control.query_one(job, &[]).await.unwrap().get(0);
+            w.ctl(&["job", "cancel", &job]).json();
+            assert_eq!(parts(&w).await, Vec::<String>::new(), "{part}");
+            let now = tenant_now(&w, tenant.id).await;
+            if now.cluster == "shared" {
+                assert!(!now.held);
+                w.as_tenant(tenant.id).await.execute(WRITE, &[]).await.unwrap();
+            } else {
+                w.ctl(&to("shared")).json();
+            }
+        }
+        w.ctl(&["doctor"]).json();
+    });
+}
+
+/// Turns red when what Postgres refuses is not sent on to where the tenant lives now.
+#[test]
+fn a_write_that_was_let_in_before_the_turn_is_carried_out_after_it() {
+    world(async |w| {
+        allow(&w);
+        let tenant = w.tenant("One", Isolation::Schema).await;
+        let insert = "insert into memories (user_id, content) values ('x', 'x') returning id";
+        let memory: Uuid = w.as_tenant(tenant.id).await.query_one(insert, &[]).await.unwrap().get(0);
+        let control = Control::lazy(&w.urls.server, "test", 2).unwrap();
+        let who = Principal::from_sweep(&work::next_to_sweep(&control).await.unwrap().unwrap());
+        let directory = Directory::new(control, w.server_ring.clone(), &Clock::system(), Staleness::default());
+        let router = Router::new(Arc::new(directory), "test", 1, Limits::default());
+        let db = router.open::<Write>(&who).await.unwrap();
+        let writing = async {
+            crate::support::until("it has turned", async || tenant_now(&w, tenant.id).await.cluster == "dedicated")
+                .await;
+            assert!(memories::delete(db.conn(), memory).await.unwrap());
+            assert!(memories::get(db.conn(), memory).await.unwrap().is_none(), "what comes after it is there too");
+            // Where it lived, sessions are waited for.
+            drop(db);
+            router.close();
+        };
+        let (ended, ()) = tokio::join!(beside(&w, &["tenant", "move", "1", "--to", "dedicated"]), writing);
+        succeeded(&ended);
+        let left = "select count(*) from memories";
+        assert_eq!(w.as_tenant(tenant.id).await.query_one(left, &[]).await.unwrap().get::<_, i64>(0), 0);
+    });
+}
+
+/// Turns red when the doctor asks of a slot only whether its tenant exists.
+#[test]
+fn the_doctor_finds_a_slot_that_no_move_knows() {
+    world(async |w| {
+        let tenant = w.tenant("One", Isolation::Schema).await;
+        let db = w.superuser("shared", &tenant.database).await;
+        let name = w.prefix.tenant(tenant.id, "move");
+        let sql = "select pg_create_logical_replication_slot($1::text::name, 'pgoutput')::text";
+        db.query_one(sql, &[&name]).await.unwrap();
+        let found = w.ctl(&["doctor"]);
+        db.query_one("select pg_drop_replication_slot($1::text::name)::text", &[&name]).await.unwrap();
+        assert!(found.stdout.contains("slot.unknown") && found.stdout.contains(&name), "{}", found.stdout);
+        w.ctl(&["doctor"]).json();
+    });
+}
+
+/// Said before anything is changed, with what is to be done. Turns red when nobody looks for rows that nothing identifies.
+#[test]
+fn what_cannot_move_online_is_told_why() {
+    world(async |w| {
+        let tenant = w.tenant("One", Isolation::Schema).await;
+        let refused = w.ctl(&["tenant", "move", "1", "--to", "dedicated"]);
+        assert_eq!(refused.code, Some(3));
+        assert!(refused.stderr.contains("strowgerctl cluster online") && refused.stderr.contains("--offline"));
+        allow(&w);
+        let dry = ["tenant", "move", "1", "--to", "dedicated", "--dry-run"];
+        assert_eq!(w.ctl(&dry).json()["only_offline"], json!([]));
+        let db = w.superuser("shared", &tenant.database).await;
+        db.batch_execute("alter table tenant_1.memories replica identity nothing").await.unwrap();
+        assert!(w.ctl(&dry).json()["only_offline"][0].as_str().unwrap().contains("memories"));
+        w.ctl(&["cluster", "online", "shared", "--undo"]).json();
+        assert!(w.ctl(&dry).json()["only_offline"][0].as_str().unwrap().contains("cluster online shared"));
+    });
+}
