@@ -43,7 +43,7 @@ pub(crate) async fn run() {
     let bench =
         Bench { with, server: server.trim_end_matches('/').to_owned(), tenant, files: folder.0.join("files"), size };
     std::fs::create_dir(&bench.files).unwrap();
-    bench.fill();
+    fill(&format!("{}/sw_shared", bench.server), &bench.tenant.schema, size);
     bench.create().await;
     let mut alone = Vec::new();
     for _ in 0..rounds {
@@ -57,7 +57,7 @@ pub(crate) async fn run() {
 }
 
 /// `1MB`, `1GB`.
-fn bytes(text: &str) -> usize {
+pub(crate) fn bytes(text: &str) -> usize {
     let (number, unit) = text.split_at(text.len() - 2);
     let unit = match unit {
         "MB" => 1_000_000,
@@ -96,19 +96,6 @@ impl Bench {
         let copy = report("migrations and plain COPY", copy);
         let (ours, theirs) = (report("strowger, restore as a new tenant", ours), report("its restore", theirs));
         println!("    {} migrations and plain COPY, {} its restore", ratio(ours, copy), ratio(ours, theirs));
-    }
-
-    /// Words that compress as text does, the same in every run.
-    fn fill(&self) {
-        let rows = self.size / 330;
-        let sql = format!(
-            "insert into {0}.memories (user_id, content, created_at)
-             select '+1800555' || n % 1000, (select string_agg(md5((n % 5000 + i)::text), ' ') from generate_series(1, 8) i),
-                    '2026-01-01'::timestamptz + n * interval '1 second' from generate_series(1, {rows}) n;
-             analyze {0}.memories;",
-            self.tenant.schema
-        );
-        self.psql("sw_shared", &sql);
     }
 
     /// A few to a transaction: each table of one holds a lock until its end.
@@ -218,12 +205,28 @@ impl Bench {
     }
 
     fn psql(&self, database: &str, sql: &str) {
-        let mut command = Command::new("psql");
-        command.args(["-qX", "-v", "ON_ERROR_STOP=1", &format!("{}/{database}", self.server)]);
-        let mut psql = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
-        psql.stdin.take().unwrap().write_all(sql.as_bytes()).unwrap();
-        assert!(psql.wait().unwrap().success());
+        psql(&format!("{}/{database}", self.server), sql);
     }
+}
+
+/// Words that compress as text does, the same in every run: so many bytes of memories.
+pub(crate) fn fill(url: &str, schema: &str, size: usize) {
+    let rows = size / 330;
+    let sql = format!(
+        "insert into {schema}.memories (user_id, content, created_at)
+             select '+1800555' || n % 1000, (select string_agg(md5((n % 5000 + i)::text), ' ') from generate_series(1, 8) i),
+                    '2026-01-01'::timestamptz + n * interval '1 second' from generate_series(1, {rows}) n;
+             analyze {schema}.memories;"
+    );
+    psql(url, &sql);
+}
+
+pub(crate) fn psql(url: &str, sql: &str) {
+    let mut command = Command::new("psql");
+    command.args(["-qX", "-v", "ON_ERROR_STOP=1", url]);
+    let mut psql = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    psql.stdin.take().unwrap().write_all(sql.as_bytes()).unwrap();
+    assert!(psql.wait().unwrap().success());
 }
 
 /// The next piece of a file; `None` at its end.
@@ -236,7 +239,7 @@ fn piece(file: &mut File) -> Option<std::io::Cursor<Vec<u8>>> {
 }
 
 /// The time that a pipeline takes, of which no part may fail.
-fn shell(pipeline: &str) -> Duration {
+pub(crate) fn shell(pipeline: &str) -> Duration {
     let start = Instant::now();
     assert!(Command::new("bash").args(["-o", "pipefail", "-c", pipeline]).status().unwrap().success());
     start.elapsed()

@@ -6,6 +6,7 @@
 mod backup;
 mod fleet;
 mod http;
+mod moving;
 mod provision;
 mod router;
 mod selector;
@@ -22,10 +23,11 @@ fn main() {
         ["p6", ..] => runtime.block_on(fleet::run()),
         ["p7", ..] => selector::run(),
         ["p9", ..] => runtime.block_on(backup::run()),
+        ["p10", ..] => runtime.block_on(moving::run()),
         // The kit starts itself for this.
         ["serve", kind, url, connections] => {
             runtime.block_on(http::serve(kind, url, connections.parse().unwrap()));
         }
-        _ => println!("one of p1, p2, p4, p5, p6, p7 and p9: ops/bench/README.md"),
+        _ => println!("one of p1, p2, p4, p5, p6, p7, p9 and p10: ops/bench/README.md"),
     }
 }

@@ -63,7 +63,7 @@ impl Connection {
         Self { stream, buffer: Vec::with_capacity(65_536) }
     }
 
-    /// Asks and reads the answer, which must be 200 with a `Content-Length`: its body.
+    /// Asks and reads the answer, which must be 200 or 201 with a `Content-Length`: its body.
     pub(crate) async fn ask(&mut self, request: &[u8]) -> &[u8] {
         self.stream.write_all(request).await.unwrap();
         self.buffer.clear();
@@ -75,7 +75,7 @@ impl Connection {
             let length = head.split("\r\n").find_map(|line| line.strip_prefix("content-length:"));
             let length: usize = length.unwrap_or_else(|| panic!("no length: {head}")).trim().parse().unwrap();
             if self.buffer.len() >= end + 4 + length {
-                assert!(head.starts_with("http/1.1 200"), "{}", String::from_utf8_lossy(&self.buffer));
+                assert!(head.starts_with("http/1.1 20"), "{}", String::from_utf8_lossy(&self.buffer));
                 return &self.buffer[end + 4..];
             }
         }

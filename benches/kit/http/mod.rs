@@ -11,7 +11,7 @@
 //! And of P7: a turn of a call, signed as Twilio signs, answered from the tenant's knowledge without a model; and by nobody.
 
 mod contenders;
-mod load;
+pub(crate) mod load;
 mod seed;
 mod turn;
 
@@ -76,9 +76,9 @@ struct Bench {
 }
 
 /// A server process. Killed when dropped.
-struct Serving {
+pub(crate) struct Serving {
     child: Child,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
 }
 
 impl Serving {
@@ -91,7 +91,7 @@ impl Serving {
     }
 
     /// The server of the installation, whose log goes nowhere.
-    fn strowger(folder: &Folder) -> Self {
+    pub(crate) fn strowger(folder: &Folder) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_strowger"));
         command.arg("--config").arg(folder.0.join("strowger.toml")).args(["--listen", "127.0.0.1:0"]);
         Self::start(command.args(["--tenant-connections", &CONNECTIONS.to_string()]).stderr(Stdio::null()))
