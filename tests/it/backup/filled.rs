@@ -29,7 +29,8 @@ pub(crate) fn fill(url: &str, schema: &str) {
         let float = ["'NaN'", "'Infinity'", "'-0'", "1e-300", "0.1"][n % 5];
         sql.push_str(&format!(
             "insert into caller_profiles values ({n}::text || {}, {}, {}, jsonb_build_object('a' || {}, array[null, {}]), {at}, {at});
-             insert into memories (user_id, type, key, content, created_at) values ({}, {}, nullif({}, ''), {}, {at});
+             insert into memories (user_id, type, key, content, created_at) values ({}, {}, nullif({}, ''), {}, {at})
+             on conflict do nothing; -- two rows in a thousand runs are about the same
              insert into calls values ('CA{n}', {}, {}, {}, -2147483648, 2147483647, {at}, {at});
              insert into call_turns values ('CA{n}', 1, {}, 'said', {}, {}, 'model', gen_random_uuid(), {float}, 'listen', 'time', -32768, {at});
              insert into messages (call_sid, turn, user_id, kind, content) values ('CA{n}', 1, {}, 'message', {});\n",
