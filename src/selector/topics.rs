@@ -19,7 +19,9 @@ impl Topics {
     /// `phrases` are each phrase's answer and its vector, all of one length.
     pub(super) fn new(answers: usize, mut phrases: Vec<(usize, Vec<f32>)>) -> Self {
         let mut counts = vec![0.0_f64; answers];
-        phrases.iter().for_each(|(answer, _)| counts[*answer] += 1.0);
+        for (answer, _) in &phrases {
+            counts[*answer] += 1.0;
+        }
         // Sums are rounded: in one order they come to the same whatever order the corpus is in.
         let bits = |vector: &[f32]| vector.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
         phrases.sort_by_cached_key(|(answer, vector)| (bits(vector), counts[*answer].to_bits()));
@@ -97,8 +99,6 @@ mod tests {
 
     /// Three phrases of two answers in two dimensions. Scaled by their answer's number of phrases, the spread is
     /// ½(1,0)(1,0)ᵀ + ½(0.6,0.8)(0.6,0.8)ᵀ + (0,1)(0,1)ᵀ = (0.68, 0.24; 0.24, 1.32), and 0.03 more on its diagonal.
-    ///
-    /// Turns red when a phrase counts one and not one by its answer's number of phrases.
     #[test]
     fn a_hand_worked_regression() {
         let topics = Topics::new(3, vec![(0, vec![1.0, 0.0]), (0, vec![0.6, 0.8]), (1, vec![0.0, 1.0])]);
@@ -113,7 +113,6 @@ mod tests {
         }
     }
 
-    /// Turns red when the phrases are not sorted.
     #[test]
     fn the_order_of_phrases_does_not_matter() {
         let phrases: Vec<(usize, Vec<f32>)> = (1..40_u8)
