@@ -16,6 +16,8 @@ pub struct Evidence {
     pub phrase_covered: f64,
     /// How much of what was said stands in any phrase of the answer, by weight, 0 to 1.
     pub said_covered: f64,
+    /// How far `said_covered` is ahead of the next answer, -1 to 1.
+    pub said_covered_ahead: f64,
     /// So many rare words' weight was said that the answer knows, 0 to 4. "Can you repeat that" is covered by many an answer and says
     /// nothing.
     pub known: f64,
@@ -32,30 +34,39 @@ pub struct Meaning {
     pub alike: f64,
     /// How far `alike` is ahead of the next answer, -1 to 1.
     pub alike_ahead: f64,
-    /// Cosine of the vectors of what was said and of all the answer's phrases together, -1 to 1.
+    /// How much what was said as a whole is about this answer and not another: about 1 for the answer's own phrases, about 0 for others'.
     pub topic: f64,
-    /// How far `topic` is ahead of the next answer, -2 to 2.
+    /// How far `topic` is ahead of the next answer.
     pub topic_ahead: f64,
 }
 
 /// How many numbers the evidence comes to, the constant one among them.
-pub const FEATURES: usize = 9;
+pub const FEATURES: usize = 12;
 
-/// Without vectors: the last two stay unused.
-const WORDS: [f64; FEATURES] = [-5.95, -1.63, 2.98, 1.83, -0.38, 4.28, 2.85, 0.0, 0.0];
+/// Without vectors: the last four stay unused.
+const WORDS: [f64; FEATURES] = [-6.60, 1.39, 2.57, 2.16, -0.53, 1.98, 0.19, 2.94, 0.0, 0.0, 0.0, 0.0];
 /// With vectors.
-const MEANING: [f64; FEATURES] = [-4.31, -2.38, 2.39, 2.00, -0.71, 1.77, 5.18, 0.06, 5.70];
+const MEANING: [f64; FEATURES] = [-5.70, -1.69, 1.86, 2.11, -0.60, -0.50, -1.05, 2.58, 3.19, 2.78, 0.29, 4.25];
 
 impl Evidence {
     /// As numbers, in the order of the parameters.
     pub fn numbers(&self) -> [f64; FEATURES] {
-        let Self { overlap, overlap_ahead, phrase_covered, said_covered, known, unknown, .. } = *self;
-        match self.meaning {
-            None => [1.0, overlap, phrase_covered, known, unknown, overlap_ahead, said_covered, 0.0, 0.0],
-            Some(Meaning { alike, alike_ahead, topic, topic_ahead }) => {
-                [1.0, overlap, phrase_covered, known, unknown, alike, alike_ahead, topic, topic_ahead]
-            }
-        }
+        let [alike, alike_ahead, topic, topic_ahead] =
+            self.meaning.map_or([0.0; 4], |m| [m.alike, m.alike_ahead, m.topic, m.topic_ahead]);
+        [
+            1.0,
+            self.overlap,
+            self.phrase_covered,
+            self.known,
+            self.unknown,
+            self.overlap_ahead,
+            self.said_covered,
+            self.said_covered_ahead,
+            alike,
+            alike_ahead,
+            topic,
+            topic_ahead,
+        ]
     }
 
     /// The probability that the answer is right. What was said word for word is.

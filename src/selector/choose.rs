@@ -7,7 +7,8 @@ use super::index::{Index, Phrase};
 use super::meanings::{Meanings, Near, SaidMeaning};
 use super::{Embed, Found, KNOWLEDGE_THRESHOLD, Match, SCENARIO_THRESHOLD, Tier, text};
 
-/// So many answers of each tier are weighed, by words and again by topic; the others share too little with what was said.
+/// So many answers of each tier are weighed by their nearest phrase, so many by all their words and so many by topic; the others share
+/// too little with what was said.
 const WEIGHED: usize = 5;
 /// More rare words than this say no more.
 const MOST_RARE_WORDS: f64 = 4.0;
@@ -71,13 +72,17 @@ impl Index {
         if let Some((meanings, meaning)) = self.meanings.as_ref().zip(said.meaning.as_ref()) {
             near.topics = meanings.topics(meaning);
         }
-        let weighed = self.worth_weighing(&best, &near.topics);
+        let covered = self.said_covered(&said);
+        let weighed = self.worth_weighing(&best, &covered, &near.topics);
         if let Some((meanings, meaning)) = self.meanings.as_ref().zip(said.meaning.as_ref()) {
             let mut cosines = Near::default();
             let alike = |at: &usize| (*at, meanings.alike(meaning, &self.entries[*at].phrases, &mut cosines));
             near.alike = weighed.iter().map(alike).collect();
         }
-        weighed.into_iter().map(|at| (self.entries[at].priority, self.matched(at, &said, &best, &near))).collect()
+        weighed
+            .into_iter()
+            .map(|at| (self.entries[at].priority, self.matched(at, &said, &best, &covered, &near)))
+            .collect()
     }
 
     fn said<'w>(&self, words: &'w [String], embed: Option<Embed<'_>>) -> Said<'w> {
@@ -109,8 +114,22 @@ impl Index {
         best
     }
 
+    /// For each answer, how much of what was said stands in any of its phrases, by weight.
+    fn said_covered(&self, said: &Said<'_>) -> Vec<f64> {
+        let mut known = vec![0.0_f32; self.entries.len()];
+        for (term, weight) in &said.terms {
+            let phrases = self.terms.get(term).map_or(&[][..], |known| &known.phrases);
+            // An answer's phrases stand side by side.
+            phrases.chunk_by(|a, b| self.phrases[*a].entry == self.phrases[*b].entry).for_each(|of_one| {
+                known[self.phrases[of_one[0]].entry] += weight;
+            });
+        }
+        let all: f32 = said.terms.iter().map(|(_, weight)| weight).sum();
+        known.into_iter().map(|known| share(f64::from(known), all)).collect()
+    }
+
     /// Ascending.
-    fn worth_weighing(&self, best: &[Best], topics: &[f64]) -> Vec<usize> {
+    fn worth_weighing(&self, best: &[Best], covered: &[f64], topics: &[f64]) -> Vec<usize> {
         let mut chosen = Vec::new();
         for tier in [Tier::Knowledge, Tier::Scenario] {
             let mut of_tier: Vec<usize> = (0..best.len()).filter(|at| self.entries[*at].tier == tier).collect();
@@ -119,6 +138,8 @@ impl Index {
                 y.priority.cmp(&x.priority).then(x.id.cmp(&y.id))
             };
             of_tier.sort_unstable_by(|a, b| best[*b].overlap.total_cmp(&best[*a].overlap).then_with(|| before(a, b)));
+            chosen.extend(of_tier.iter().filter(|at| best[**at].phrase.is_some()).take(WEIGHED));
+            of_tier.sort_unstable_by(|a, b| covered[*b].total_cmp(&covered[*a]).then_with(|| before(a, b)));
             chosen.extend(of_tier.iter().filter(|at| best[**at].phrase.is_some()).take(WEIGHED));
             if !topics.is_empty() {
                 of_tier.sort_unstable_by(|a, b| topics[*b].total_cmp(&topics[*a]).then_with(|| before(a, b)));
@@ -130,7 +151,7 @@ impl Index {
         chosen
     }
 
-    fn matched(&self, at: usize, said: &Said<'_>, best: &[Best], near: &Nearness) -> Match {
+    fn matched(&self, at: usize, said: &Said<'_>, best: &[Best], covered: &[f64], near: &Nearness) -> Match {
         let (entry, own, alike) = (&self.entries[at], &best[at], near.alike.get(&at));
         let phrase = &self.phrases[own.phrase.or(alike.map(|(_, phrase)| *phrase)).unwrap_or_default()];
         let terms = self.terms_of(&phrase.words);
@@ -142,19 +163,18 @@ impl Index {
             .filter(|(term, _)| in_phrase(term))
             .map(|(term, weight)| (term.clone(), f64::from(*weight)))
             .collect();
-        let covered: f64 = shared.iter().map(|(_, weight)| weight).sum();
-        let known: f32 = said.terms.iter().filter(|(term, _)| entry.vocabulary.contains(term)).map(|(_, w)| w).sum();
+        let of_phrase: f64 = shared.iter().map(|(_, weight)| weight).sum();
         let all: f32 = said.terms.iter().map(|(_, w)| w).sum();
-        let share = |part: f64, whole: f32| if whole > 0.0 { (part / f64::from(whole)).min(1.0) } else { 0.0 };
-        let rare_words = |weight: f32| f64::from(weight / self.rare).min(MOST_RARE_WORDS);
+        let rare_words = |part: f64| (part * f64::from(all / self.rare)).min(MOST_RARE_WORDS);
         let evidence = Evidence {
             exact: own.exact,
             overlap: own.overlap,
             overlap_ahead: ahead(own.overlap, best.iter().map(|best| best.overlap)),
-            phrase_covered: share(covered, total),
-            said_covered: share(f64::from(known), all),
-            known: rare_words(known),
-            unknown: rare_words(all - known),
+            phrase_covered: share(of_phrase, total),
+            said_covered: covered[at],
+            said_covered_ahead: ahead(covered[at], covered.iter().copied()),
+            known: rare_words(covered[at]),
+            unknown: rare_words(1.0 - covered[at]),
             meaning: alike.map(|(alike, _)| Meaning {
                 alike: *alike,
                 alike_ahead: ahead(*alike, near.alike.values().map(|(alike, _)| *alike)),
@@ -164,6 +184,10 @@ impl Index {
         };
         Match { id: entry.id, tier: entry.tier, score: evidence.score(), phrase: phrase.text.clone(), shared, evidence }
     }
+}
+
+fn share(part: f64, whole: f32) -> f64 {
+    if whole > 0.0 { (part / f64::from(whole)).min(1.0) } else { 0.0 }
 }
 
 /// How far an answer is ahead of the best other one. One that scores the very same is no rival: it has the same phrase, and

@@ -36,7 +36,6 @@ pub(super) struct Known {
     pub(super) id: Uuid,
     pub(super) tier: Tier,
     pub(super) priority: i32,
-    pub(super) vocabulary: HashSet<String>,
     pub(super) phrases: Vec<usize>,
 }
 
@@ -88,13 +87,7 @@ impl Index {
                 *boost = boost.max(more);
             }
         }
-        let known = |e: &Entry<'_>| Known {
-            id: e.id,
-            tier: e.tier,
-            priority: e.priority,
-            vocabulary: HashSet::new(),
-            phrases: Vec::new(),
-        };
+        let known = |e: &Entry<'_>| Known { id: e.id, tier: e.tier, priority: e.priority, phrases: Vec::new() };
         Self {
             language,
             fillers: Fillers::new(vocabulary.fillers.iter().map(String::as_str)),
@@ -112,8 +105,7 @@ impl Index {
         let (words, _) = self.fillers.strip(text::words(text));
         let at = self.phrases.len();
         for (term, _) in self.terms_of(&words) {
-            self.terms.entry(term.clone()).or_default().phrases.push(at);
-            self.entries[entry].vocabulary.insert(term);
+            self.terms.entry(term).or_default().phrases.push(at);
         }
         self.entries[entry].phrases.push(at);
         self.phrases.push(Phrase { entry, text: text.to_owned(), words, norm: 0.0 });

@@ -1,8 +1,9 @@
-//! What a corpus means: a vector for each of its words, and one for each answer as a whole.
+//! What a corpus means: a vector for each of its words, and what each answer is about.
 
 use std::collections::HashMap;
 
 use super::Embed;
+use super::topics::Topics;
 
 /// A caller's turn says what it is about early; no more of its words are compared one by one, so the work is bounded.
 const COMPARED: usize = 32;
@@ -14,8 +15,7 @@ pub(super) struct Meanings {
     vectors: Vec<Vec<f32>>,
     /// For each phrase, the rows of its words and their weights.
     phrases: Vec<Vec<(usize, f64)>>,
-    /// For each answer, the direction of all its phrases together; empty where there is none.
-    topics: Vec<Vec<f32>>,
+    topics: Topics,
 }
 
 /// What was said, by what it means.
@@ -33,20 +33,17 @@ impl Meanings {
         phrases: impl Iterator<Item = (usize, Vec<(&'a str, f64)>)>,
     ) -> Self {
         let mut meanings =
-            Self { rows: HashMap::new(), vectors: vec![], phrases: vec![], topics: vec![vec![]; answers] };
+            Self { rows: HashMap::new(), vectors: vec![], phrases: vec![], topics: Topics::new(answers, vec![]) };
+        let mut wholes = Vec::new();
         for (answer, words) in phrases {
             let text: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
             if let Some(whole) = embed(&text.join(" ")).and_then(unit) {
-                let topic = &mut meanings.topics[answer];
-                topic.resize(whole.len(), 0.0);
-                topic.iter_mut().zip(whole).for_each(|(sum, x)| *sum += x);
+                wholes.push((answer, whole));
             }
             let words = words.into_iter().map(|(word, weight)| (meanings.row(word, embed), weight)).collect();
             meanings.phrases.push(words);
         }
-        for topic in &mut meanings.topics {
-            *topic = unit(std::mem::take(topic)).unwrap_or_default();
-        }
+        meanings.topics = Topics::new(answers, wholes);
         meanings
     }
 
@@ -67,9 +64,9 @@ impl Meanings {
         Some(SaidMeaning { words: words.iter().take(COMPARED).map(vector).collect(), whole })
     }
 
-    /// For each answer, how near its topic is: a cosine.
+    /// For each answer, how much what was said is about it.
     pub(super) fn topics(&self, said: &SaidMeaning) -> Vec<f64> {
-        self.topics.iter().map(|topic| dot(topic, &said.whole)).collect()
+        self.topics.of(&said.whole)
     }
 
     /// The phrase that is most alike, and how much, of those given.
@@ -120,7 +117,7 @@ fn unit(mut vector: Vec<f32>) -> Option<Vec<f32>> {
 }
 
 /// Eight sums side by side, which the compiler turns into vector instructions.
-fn dot(a: &[f32], b: &[f32]) -> f64 {
+pub(super) fn dot(a: &[f32], b: &[f32]) -> f64 {
     let mut sums = [0.0_f32; 8];
     for (x, y) in a.chunks(8).zip(b.chunks(8)) {
         x.iter().zip(y).zip(&mut sums).for_each(|((x, y), sum)| *sum += x * y);

@@ -7,8 +7,8 @@
 //! 1. **Normalise**: lower case, compatibility forms and diacritics folded, cut into words; fillers are taken out.
 //! 2. **Compare** stems and pairs of neighbouring stems, weighted by how few answers have them. Words a language uses everywhere
 //!    count little alone ("how", "much") and more as a pair. Urgency keywords count more.
-//! 3. **Compare by meaning**, with a table of word vectors: what was said with the topic of each answer, and for those that come near, word by
-//!    word with each of their phrases.
+//! 3. **Compare by meaning**, with a table of word vectors: what was said as a whole with what each answer is about and the others are not, and for
+//!    those that come near, word by word with each of their phrases.
 //! 4. **Weigh the evidence** ([`Evidence`]): how much of the phrase was said, how much of what was said the answer knows and does not, how
 //!    far ahead of the next answer it is. A logistic function turns it into a score.
 //!
@@ -25,6 +25,7 @@ mod meanings;
 #[cfg(test)]
 mod tests;
 mod text;
+mod topics;
 
 use uuid::Uuid;
 
