@@ -116,7 +116,7 @@ mod tests {
     #[test]
     fn the_order_of_phrases_does_not_matter() {
         let phrases: Vec<(usize, Vec<f32>)> = (1..40_u8)
-            .map(|at| (usize::from(at % 7), (1..9).map(|x| (f32::from(at) * x as f32).sin()).collect()))
+            .map(|at| (usize::from(at % 7), (1..9_u8).map(|x| (f32::from(at) * f32::from(x)).sin()).collect()))
             .collect();
         let mut reversed = phrases.clone();
         reversed.reverse();

@@ -190,7 +190,7 @@ fn the_tuning_set_is_answered_as_well_as_before() {
         assert!(report.share(report.right) >= right, "{name}");
         assert!(report.share(report.wrong.len()) <= wrong, "{name}");
     };
-    held("words", None, 84.0, 2.2);
+    held("words", None, 82.5, 2.4);
     if let Some(table) = table() {
         held("words and meaning", Some(&table), 80.0, 2.4);
     }
