@@ -111,8 +111,9 @@ impl<I: Intent> TenantDb<I> {
         self.moved.get().unwrap_or(&self.connection)
     }
 
-    /// Whether a statement that was refused is to be sent again: it was not carried out, and what it is sent to next is somewhere else.
-    async fn goes_on(&self, is_refused: bool) -> bool {
+    /// Whether a statement is to be sent again: Postgres refused it, so it was not carried out, and what it is sent to next is somewhere else.
+    async fn goes_on<T>(&self, done: &Result<T, tokio_postgres::Error>) -> bool {
+        let is_refused = matches!(done, Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE));
         if !is_refused || !I::WRITES || self.moved.get().is_some() {
             return false;
         }
@@ -144,23 +145,6 @@ impl<I: Intent> TenantDb<I> {
     }
 }
 
-impl TenantDb<Write> {
-    /// For several statements that become true together.
-    pub async fn begin(&mut self) -> Result<TenantTx<'_>, TenantError> {
-        Ok(TenantTx(self.connection.client.transaction().await?))
-    }
-}
-
-/// A transaction. Dropping it undoes it.
-pub struct TenantTx<'c>(deadpool_postgres::Transaction<'c>);
-
-impl TenantTx<'_> {
-    /// Makes it true.
-    pub async fn commit(self) -> Result<(), TenantError> {
-        Ok(self.0.commit().await?)
-    }
-}
-
 /// What the domain functions of [`crate::tenant`] take.
 pub struct TenantConn<'c, I> {
     db: &'c TenantDb<I>,
@@ -173,18 +157,13 @@ impl<I> Clone for TenantConn<'_, I> {
 }
 impl<I> Copy for TenantConn<'_, I> {}
 
-/// Whether Postgres took a right away that the connection was opened with.
-fn is_refused<T>(done: &Result<T, tokio_postgres::Error>) -> bool {
-    matches!(done, Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE))
-}
-
 type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
 
 impl<I: Intent> TenantConn<'_, I> {
     pub(in crate::tenant) async fn query(self, sql: &'static str, params: Params<'_>) -> Result<Vec<Row>, TenantError> {
-        let mut done = self.once(sql, params).await;
-        if self.db.goes_on(is_refused(&done)).await {
-            done = self.once(sql, params).await;
+        let mut done = self.query_once(sql, params).await;
+        if self.db.goes_on(&done).await {
+            done = self.query_once(sql, params).await;
         }
         self.checked(done)
     }
@@ -194,58 +173,43 @@ impl<I: Intent> TenantConn<'_, I> {
         sql: &'static str,
         params: Params<'_>,
     ) -> Result<Option<Row>, TenantError> {
-        let mut done = self.once_opt(sql, params).await;
-        if self.db.goes_on(is_refused(&done)).await {
-            done = self.once_opt(sql, params).await;
+        let mut rows = self.query(sql, params).await?.into_iter();
+        match (rows.next(), rows.next()) {
+            (row, None) => Ok(row),
+            _ => Err(TenantError::Unexpected("more rows than one came".into())),
         }
-        self.checked(done)
     }
 
     pub(in crate::tenant) async fn query_one(self, sql: &'static str, params: Params<'_>) -> Result<Row, TenantError> {
-        let mut done = self.once_one(sql, params).await;
-        if self.db.goes_on(is_refused(&done)).await {
-            done = self.once_one(sql, params).await;
-        }
-        self.checked(done)
+        let row = self.query_opt(sql, params).await?;
+        row.ok_or_else(|| TenantError::Unexpected("no row came".into()))
     }
 
-    async fn once(self, sql: &str, params: Params<'_>) -> Result<Vec<Row>, tokio_postgres::Error> {
+    async fn query_once(self, sql: &str, params: Params<'_>) -> Result<Vec<Row>, tokio_postgres::Error> {
         let client = &self.db.current().client;
         client.query(&client.prepare_cached(sql).await?, params).await
     }
 
-    async fn once_opt(self, sql: &str, params: Params<'_>) -> Result<Option<Row>, tokio_postgres::Error> {
-        let client = &self.db.current().client;
-        client.query_opt(&client.prepare_cached(sql).await?, params).await
-    }
-
-    async fn once_one(self, sql: &str, params: Params<'_>) -> Result<Row, tokio_postgres::Error> {
-        let client = &self.db.current().client;
-        client.query_one(&client.prepare_cached(sql).await?, params).await
-    }
-
     /// A connection whose tables vanished under it is not used again: the next one must prove itself anew.
     fn checked<T>(self, result: Result<T, tokio_postgres::Error>) -> Result<T, TenantError> {
-        result.map_err(|error| {
-            let error = TenantError::from(error);
+        result.map_err(TenantError::from).inspect_err(|error| {
             if !matches!(error, TenantError::Unstorable(_)) {
                 self.db.current().suspect.store(true, Ordering::Relaxed);
             }
-            error
         })
     }
 }
 
 impl TenantConn<'_, Write> {
     pub(in crate::tenant) async fn execute(self, sql: &'static str, params: Params<'_>) -> Result<u64, TenantError> {
-        let mut done = self.once_executed(sql, params).await;
-        if self.db.goes_on(is_refused(&done)).await {
-            done = self.once_executed(sql, params).await;
+        let mut done = self.execute_once(sql, params).await;
+        if self.db.goes_on(&done).await {
+            done = self.execute_once(sql, params).await;
         }
         self.checked(done)
     }
 
-    async fn once_executed(self, sql: &str, params: Params<'_>) -> Result<u64, tokio_postgres::Error> {
+    async fn execute_once(self, sql: &str, params: Params<'_>) -> Result<u64, tokio_postgres::Error> {
         let client = &self.db.current().client;
         client.execute(&client.prepare_cached(sql).await?, params).await
     }
