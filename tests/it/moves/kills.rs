@@ -1,7 +1,11 @@
 //! A move killed at statements all along, and run again.
 
 use strowger::control::clusters::Isolation;
+use strowger::id::TenantId;
+use tokio_postgres::error::SqlState;
 
+use super::WRITE;
+use super::online::{allow, parts};
 use crate::crash::tapped::{Tapped, in_lanes, some_deaths};
 use crate::support::World;
 use crate::support::counting_proxy::Moment;
@@ -12,30 +16,42 @@ const LAST: usize = 24;
 /// Turns red when a move that is gone on with, or a later one, takes what was copied before for a copy that need not be made again.
 #[test]
 fn a_killed_move_is_finished_when_run_again() {
+    in_lanes(async |w, lane| finished_when_run_again(&w, lane, &["--offline"], 12).await);
+}
+
+/// Turns red when what an earlier attempt made to replicate is not removed.
+#[test]
+fn a_killed_online_move_is_finished_when_run_again() {
     in_lanes(async |w, lane| {
-        let tenant = w.tenant("One", Isolation::Schema).await;
-        let tapped = Tapped::new(&w).await;
-        let to = |server: &'static str| ["tenant", "move", "1", "--offline", "--to", server];
-        let (_, statements) = tapped.run(&to("dedicated")).await;
-        w.ctl(&to("shared")).json();
-        let mut written = 0;
-        for (at, moment) in some_deaths(12, statements, lane) {
-            let write = "insert into memories (user_id, content) values ('x', 'x')";
-            w.as_tenant(tenant.id).await.execute(write, &[]).await.unwrap();
-            written += 1;
-            if tapped.stop_or_end(at, moment, &to("dedicated")).await {
-                write_meanwhile(&w, &mut written).await;
-                let (again, _) = tapped.run(&to("dedicated")).await;
-                assert_eq!(again["cluster"], "dedicated", "{moment:?} {at}");
-            }
-            w.ctl(&to("shared")).json();
-            let count = "select count(*) from memories where user_id = 'x'";
-            let found: i64 = w.as_tenant(tenant.id).await.query_one(count, &[]).await.unwrap().get(0);
-            assert_eq!(found, written, "{moment:?} {at}: each acknowledged write is there");
-        }
-        println!("tenant move: killed along {statements} statements ({lane:?})");
-        w.ctl(&["doctor"]).json();
+        allow(&w);
+        finished_when_run_again(&w, lane, &[], 60).await;
     });
+}
+
+/// And nothing that replicates outlives that.
+async fn finished_when_run_again(w: &World, lane: Moment, how: &[&str], every: usize) {
+    let tenant = w.tenant("One", Isolation::Schema).await;
+    let tapped = Tapped::new(w).await;
+    let to = |server: &'static str| [&["tenant", "move", "1", "--to", server], how].concat();
+    let (_, statements) = tapped.run(&to("dedicated")).await;
+    w.ctl(&to("shared")).json();
+    let mut written = 0;
+    for (at, moment) in some_deaths(every, statements, lane) {
+        w.as_tenant(tenant.id).await.execute(WRITE, &[]).await.unwrap();
+        written += 1;
+        if tapped.stop_or_end(at, moment, &to("dedicated")).await {
+            written += write_if_allowed(w, tenant.id).await;
+            let (again, _) = tapped.run(&to("dedicated")).await;
+            assert_eq!(again["cluster"], "dedicated", "{moment:?} {at}");
+        }
+        assert_eq!(parts(w).await, Vec::<String>::new(), "{moment:?} {at}");
+        w.ctl(&to("shared")).json();
+        let count = "select count(*) from memories where user_id = 'x'";
+        let found: i64 = w.as_tenant(tenant.id).await.query_one(count, &[]).await.unwrap().get(0);
+        assert_eq!(found, written, "{moment:?} {at}: each acknowledged write is there");
+    }
+    println!("tenant move: killed along {statements} statements ({lane:?})");
+    w.ctl(&["doctor"]).json();
 }
 
 /// The turn is made, and the answer that says so is lost, as those around it. Where the tenant lived nothing is written any more.
@@ -89,11 +105,13 @@ fn what_a_killed_move_began_a_worker_finishes() {
     });
 }
 
-/// Between the kill and the next run the tenant may be written to, if Postgres lets it.
-async fn write_meanwhile(w: &World, written: &mut i64) {
-    let db = w.as_tenant(1.try_into().unwrap()).await;
-    let write = "insert into memories (user_id, content) values ('x', 'x')";
-    if db.execute(write, &[]).await.is_ok() {
-        *written += 1;
+/// Between the kill and the next run the tenant may be written to, if Postgres lets it: how many writes were acknowledged.
+async fn write_if_allowed(w: &World, tenant: TenantId) -> i64 {
+    match w.as_tenant(tenant).await.execute(WRITE, &[]).await {
+        Ok(_) => 1,
+        Err(error) => {
+            assert_eq!(error.code(), Some(&SqlState::INSUFFICIENT_PRIVILEGE), "{error}");
+            0
+        }
     }
 }

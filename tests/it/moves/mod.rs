@@ -23,6 +23,8 @@ use crate::support::{Account, Server, Service, World, connect, world};
 pub(super) const CALLER: &str = "+15551234567";
 pub(super) const NUMBER: &str = "+18005550100";
 const CLIENT: &str = "+15550001111";
+/// What a caller leaves.
+const WRITE: &str = "insert into memories (user_id, content) values ('x', 'x')";
 
 /// A superuser's URL of the database that a tenant lives in, on one of the two servers.
 fn url_of(server: &str, tenant: &Tenant) -> String {

@@ -11,25 +11,24 @@ use strowger::control::clusters::Isolation;
 use strowger::control::{Control, work};
 use strowger::directory::{Directory, Staleness};
 use strowger::tenant::{Limits, Router, Write, memories};
-use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
-use super::{beside, ends, scopes, succeeded, tenant_now, url_of};
+use super::{WRITE, beside, ends, scopes, succeeded, tenant_now, url_of};
 use crate::backup::filled::fill;
 use crate::backup::psql;
-use crate::crash::tapped::{Tapped, in_lanes, some_deaths};
+use crate::crash::tapped::Tapped;
 use crate::support::counting_proxy::Moment;
 use crate::support::{Server, World, world};
 
 /// Both servers get a login that may replicate.
-fn allow(w: &World) {
+pub(super) fn allow(w: &World) {
     for server in ["shared", "dedicated"] {
         w.ctl_with(&["cluster", "online", server], &World::superuser_url(server)).json();
     }
 }
 
 /// Slots, subscriptions and logins of moves on both servers, and publications of the tenant's database.
-async fn parts(w: &World) -> Vec<String> {
+pub(super) async fn parts(w: &World) -> Vec<String> {
     let mut all = Vec::new();
     let ours = format!("{}\\_t%\\_move", w.prefix);
     for server in ["shared", "dedicated"] {
@@ -140,42 +139,8 @@ fn a_database_stays_one_while_it_is_written_to() {
     world(async |w| moved_while_written_to(w, Isolation::Database, Isolation::Database).await);
 }
 
-const WRITE: &str = "insert into memories (user_id, content) values ('x', 'x')";
-
-/// Whoever runs it again finishes it, and nothing of it outlives that. Turns red when what an earlier attempt made is not removed.
-#[test]
-fn a_killed_online_move_is_finished_when_run_again() {
-    in_lanes(async |w, lane| {
-        allow(&w);
-        let tenant = w.tenant("One", Isolation::Schema).await;
-        let tapped = Tapped::new(&w).await;
-        let to = |server: &'static str| ["tenant", "move", "1", "--to", server];
-        let (_, statements) = tapped.run(&to("dedicated")).await;
-        w.ctl(&to("shared")).json();
-        let mut written = 0;
-        for (at, moment) in some_deaths(60, statements, lane) {
-            w.as_tenant(tenant.id).await.execute(WRITE, &[]).await.unwrap();
-            written += 1;
-            if tapped.stop_or_end(at, moment, &to("dedicated")).await {
-                match w.as_tenant(tenant.id).await.execute(WRITE, &[]).await {
-                    Ok(_) => written += 1,
-                    Err(error) => assert_eq!(error.code(), Some(&SqlState::INSUFFICIENT_PRIVILEGE), "{error}"),
-                }
-                let (again, _) = tapped.run(&to("dedicated")).await;
-                assert_eq!(again["cluster"], "dedicated", "{moment:?} {at}");
-            }
-            assert_eq!(parts(&w).await, Vec::<String>::new(), "{moment:?} {at}");
-            w.ctl(&to("shared")).json();
-            let count = "select count(*) from memories where user_id = 'x'";
-            let found: i64 = w.as_tenant(tenant.id).await.query_one(count, &[]).await.unwrap().get(0);
-            assert_eq!(found, written, "{moment:?} {at}: each acknowledged write is there");
-        }
-        println!("tenant move: killed along {statements} statements ({lane:?})");
-        w.ctl(&["doctor"]).json();
-    });
-}
-
-/// Wherever it was killed, taking it back leaves the tenant served in full where it lives, and nothing of the move. Turns red like the one above.
+/// Wherever it was killed, taking it back leaves the tenant served in full where it lives, and nothing of the move. Turns red when what it
+/// made to replicate is not removed.
 #[test]
 fn an_online_move_that_is_taken_back_leaves_nothing() {
     world(async |w| {
@@ -235,18 +200,28 @@ fn a_write_that_was_let_in_before_the_turn_is_carried_out_after_it() {
     });
 }
 
-/// Turns red when the doctor asks of a slot only whether its tenant exists.
+/// Turns red when the doctor asks of a slot only whether its tenant exists, or does not look at subscriptions.
 #[test]
-fn the_doctor_finds_a_slot_that_no_move_knows() {
+fn the_doctor_finds_what_replicates_and_no_move_knows() {
     world(async |w| {
         let tenant = w.tenant("One", Isolation::Schema).await;
         let db = w.superuser("shared", &tenant.database).await;
         let name = w.prefix.tenant(tenant.id, "move");
         let sql = "select pg_create_logical_replication_slot($1::text::name, 'pgoutput')::text";
         db.query_one(sql, &[&name]).await.unwrap();
+        let subscribe =
+            format!("create subscription {name} connection 'dbname=x' publication x with (connect = false)");
+        db.batch_execute(&subscribe).await.unwrap();
         let found = w.ctl(&["doctor"]);
         db.query_one("select pg_drop_replication_slot($1::text::name)::text", &[&name]).await.unwrap();
-        assert!(found.stdout.contains("slot.unknown") && found.stdout.contains(&name), "{}", found.stdout);
+        db.batch_execute(&format!("alter subscription {name} set (slot_name = none)")).await.unwrap();
+        db.batch_execute(&format!("drop subscription {name}")).await.unwrap();
+        let codes = ["slot.unknown", "subscription.unknown"];
+        assert!(
+            codes.iter().all(|code| found.stdout.contains(code)) && found.stdout.contains(&name),
+            "{}",
+            found.stdout
+        );
         w.ctl(&["doctor"]).json();
     });
 }
