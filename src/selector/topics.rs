@@ -99,6 +99,8 @@ mod tests {
 
     /// Three phrases of two answers in two dimensions. Scaled by their answer's number of phrases, the spread is
     /// ½(1,0)(1,0)ᵀ + ½(0.6,0.8)(0.6,0.8)ᵀ + (0,1)(0,1)ᵀ = (0.68, 0.24; 0.24, 1.32), and 0.03 more on its diagonal.
+    ///
+    /// Turns red when an answer of many phrases counts for more.
     #[test]
     fn a_hand_worked_regression() {
         let topics = Topics::new(3, vec![(0, vec![1.0, 0.0]), (0, vec![0.6, 0.8]), (1, vec![0.0, 1.0])]);
@@ -113,11 +115,12 @@ mod tests {
         }
     }
 
+    /// Turns red when the phrases are summed up in the order in which they come.
     #[test]
     fn the_order_of_phrases_does_not_matter() {
-        let phrases: Vec<(usize, Vec<f32>)> = (1..40_u8)
-            .map(|at| (usize::from(at % 7), (1..9_u8).map(|x| (f32::from(at) * f32::from(x)).sin()).collect()))
-            .collect();
+        // Long, and almost of one direction, so that the solution depends on the last digits of the sums.
+        let vector = |at: u16| (1..9_u16).map(|x| 1000.0 * f32::from(x) + f32::from(at * x).sin()).collect();
+        let phrases: Vec<(usize, Vec<f32>)> = (1..400_u16).map(|at| (usize::from(at % 7), vector(at))).collect();
         let mut reversed = phrases.clone();
         reversed.reverse();
         let said = [0.3, -0.1, 0.7, 0.2, 0.5, -0.4, 0.1, 0.9];

@@ -78,7 +78,7 @@ impl Writers {
     }
 }
 
-/// Turns red when the end of the source's log is read off its disk, where not all of it may be yet.
+/// Turns red when the end of the source's log is read off its disk, where not all of it may be yet, or when a write does not wait for the turn.
 async fn moved_while_written_to(w: Arc<World>, from: Isolation, to: Isolation) {
     let (here, there) = ends(&w, from, to);
     allow(&w);
