@@ -75,8 +75,9 @@ pub(crate) async fn catch_up(
             continue;
         }
         let count = format!("select count(*) from {}", ident(&table.name));
-        let read: i64 = source.query_one(&count, &[]).await?.get(0);
-        let found: i64 = into.query_one(&count, &[]).await?.get(0);
+        // At once: nothing is written to the tenant meanwhile.
+        let (read, found) = tokio::try_join!(source.query_one(&count, &[]), into.query_one(&count, &[]))?;
+        let (read, found): (i64, i64) = (read.get(0), found.get(0));
         if read != found {
             let why =
                 format!("{what}: {} has {read} rows and {found} where it moves to: nothing was changed", table.name);
