@@ -153,11 +153,10 @@ fn tables(n: usize) -> String {
     let p = format!("other_t{n}");
     format!(
         "create schema other_{n} authorization {p}_owner; set local role {p}_owner; set local search_path = other_{n};
+         grant usage on schema other_{n} to {p}_rw;
+         alter default privileges in schema other_{n} grant select, insert, update, delete on tables to {p}_rw;
          {}
          insert into identity (tenant_id, epoch) values ({}, 1);
-         grant usage on schema other_{n} to {p}_rw;
-         grant select, insert, update, delete on all tables in schema other_{n} to {p}_rw;
-         alter default privileges in schema other_{n} grant select, insert, update, delete on tables to {p}_rw;
          revoke insert, update, delete on identity, numbers from {p}_rw;\n",
         schema::batch("2026-01-01T00:00:00Z"),
         n + 1

@@ -121,7 +121,7 @@ pub async fn verify(with: &Provisioner, id: Uuid) -> Result<Backup> {
     let aside = tenant.in_schema(format!("{}_verify", tenant.schema));
     let prefix = &with.installation.prefix;
     let owner = Owner::of(&mut db, prefix, &aside).await?;
-    backup::load(&owner, opened, &Target { prefix, tenant: &aside, epoch: 1 }).await?;
+    backup::load(&owner, opened, &Target { prefix, tenant: &aside, epoch: 1, writes: true }).await?;
     owner.lay_down().await?;
     let mut change = with.control.change(&with.actor).await?;
     rows::verified(&mut change, &backup).await?;

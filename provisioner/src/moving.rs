@@ -123,8 +123,8 @@ async fn carry_held(with: &Provisioner, job: &Job, tenant: &Tenant, from: &Clust
     let source = Owner::reading(&mut here, prefix, tenant).await?;
     let into = Owner::of(&mut db, prefix, &there).await?;
     drop_schemas(&into, &prefix.tenant(there.id, "owner")).await?;
-    let target = Target { prefix, tenant: &there, epoch: epoch + 1 };
-    backup::carry(&source, tenant, &into, &target, tenant.state == State::Active).await?;
+    let target = Target { prefix, tenant: &there, epoch: epoch + 1, writes: tenant.state == State::Active };
+    backup::carry(&source, tenant, &into, &target).await?;
     into.commit().await?;
     source.lay_down().await?;
     turn(with, job, tenant, to, (&there, &password, epoch + 1), &began).await

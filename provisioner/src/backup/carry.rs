@@ -21,13 +21,7 @@ const AT_ONCE: usize = 1 << 16;
 
 /// Reads every table in `source`'s one snapshot, fills `into` with it, and compares what is there then: rows, bytes, checksums and
 /// sequences; gives how many bytes that was. The caller commits. The schema version stays; the mirror of numbers comes along.
-pub(crate) async fn carry(
-    source: &Owner<'_>,
-    from: &Tenant,
-    into: &Owner<'_>,
-    target: &Target<'_>,
-    writes: bool,
-) -> Result<u64> {
+pub(crate) async fn carry(source: &Owner<'_>, from: &Tenant, into: &Owner<'_>, target: &Target<'_>) -> Result<u64> {
     let what = format!("tenant {}", from.id);
     source.enter(&from.schema).await?;
     let version = version_of(source, from).await?;
@@ -44,7 +38,7 @@ pub(crate) async fn carry(
     }
     same_sequences(&tables, &shapes(into, &names).await?, &what)?;
     name(into, target).await?;
-    into.run(&steps::grants(target.prefix, target.tenant, writes)).await?;
+    into.run(&steps::rights(target.prefix, target.tenant, target.writes).1).await?;
     Ok(tables.iter().map(|table| table.bytes).sum())
 }
 

@@ -25,6 +25,8 @@ pub(crate) struct Target<'a> {
     pub(crate) tenant: &'a Tenant,
     /// What its identity row says.
     pub(crate) epoch: i32,
+    /// Whether its logins may write.
+    pub(crate) writes: bool,
 }
 
 /// Makes the schema with everything in it and compares it with the manifest; then migrates it to this build's version.
@@ -51,7 +53,7 @@ pub(crate) async fn load(owner: &Owner<'_>, mut from: Opened, target: &Target<'_
     }
     owner.run(&schema::between(version + 1..=schema::MAX, &steps::now())).await?;
     name(owner, target).await?;
-    owner.run(&steps::grants(target.prefix, tenant, true)).await?;
+    owner.run(&steps::rights(target.prefix, tenant, target.writes).1).await?;
     Ok(manifest)
 }
 
@@ -67,6 +69,7 @@ pub(super) async fn lay_out(
     let schema = ident(&target.tenant.schema);
     owner.run(&format!("create schema {schema} authorization {}", ident(&role))).await?;
     owner.enter(&target.tenant.schema).await?;
+    owner.run(&steps::rights(target.prefix, target.tenant, target.writes).0).await?;
     owner.run(&schema::batch_to(version, &steps::now())).await?;
     let names = schema::tables(version);
     same_shape(&shapes(owner, &names).await?, expected, version, what)?;

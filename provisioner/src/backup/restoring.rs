@@ -25,7 +25,7 @@ pub(crate) async fn fill(with: &Provisioner, job: &Job, tenant: &Tenant, cluster
     let (_, opened) = whole(with, backup_of(job)?).await?;
     let prefix = &with.installation.prefix;
     let owner = Owner::of(&mut db, prefix, tenant).await?;
-    load(&owner, opened, &Target { prefix, tenant, epoch }).await?;
+    load(&owner, opened, &Target { prefix, tenant, epoch, writes: true }).await?;
     // Sealed under the other tenant's key, and that tenant's to do.
     owner.run("truncate outbox").await?;
     owner.commit().await
@@ -49,7 +49,7 @@ pub(crate) async fn beside(with: &Provisioner, job: &Job, tenant: &Tenant, clust
         // A restore that was given up; nobody was ever served from it.
         owner.run(&format!("drop schema {} cascade", ident(schema.get(0)))).await?;
     }
-    load(&owner, opened, &Target { prefix, tenant: &aside, epoch: epoch + 1 }).await?;
+    load(&owner, opened, &Target { prefix, tenant: &aside, epoch: epoch + 1, writes: true }).await?;
     owner.commit().await
 }
 

@@ -43,8 +43,8 @@ pub(super) async fn carry(with: &Provisioner, job: &Job, tenant: &Tenant, from: 
     let copied = line.unlock().await?;
     let into = Owner::of(&mut db, prefix, &there).await?;
     drop_schemas(&into, &prefix.tenant(there.id, "owner")).await?;
-    let target = Target { prefix, tenant: &there, epoch: epoch + 1 };
-    let bytes = backup::carry(&source, tenant, &into, &target, tenant.state == State::Active).await?;
+    let target = Target { prefix, tenant: &there, epoch: epoch + 1, writes: tenant.state == State::Active };
+    let bytes = backup::carry(&source, tenant, &into, &target).await?;
     into.commit().await?;
     source.lay_down().await?;
     line.subscribe(from, tenant, &way_in, &copied).await?;

@@ -27,7 +27,7 @@ pub(crate) use master::{master_known, master_known_of, rewrap};
 pub(crate) use mirror::Mirror;
 pub(crate) use prove::prove_absent;
 pub(crate) use roles::{ensure_roles, expected_settings, fence, leave};
-pub(crate) use schema::{Owner, ensure_grants, ensure_roles_and_schema, ensure_schema, grants, now};
+pub(crate) use schema::{Owner, ensure_grants, ensure_roles_and_schema, ensure_schema, now, rights};
 
 use crate::Provisioner;
 use crate::error::{Error, Result};

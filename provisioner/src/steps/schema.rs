@@ -86,20 +86,21 @@ async fn schema_sql(with: &Provisioner, db: &AdminDb, tenant: &Tenant, epoch: i3
     let prefix = &with.installation.prefix;
     let [owner, admin, schema] = [prefix.tenant(tenant.id, "owner"), prefix.name("admin"), tenant.schema.clone()];
     let (become_member, cease) = membership(&owner, &admin);
+    let (first, last) = rights(prefix, tenant, true);
     Ok(format!(
         "{become_member};
          create schema {} authorization {};
          {};
+         {first}
          {}
          insert into identity (tenant_id, epoch) values ({}, {epoch});
-         {}
+         {last}
          {cease};\n",
         ident(&schema),
         ident(&owner),
         enter(&owner, &schema),
         schema::batch(&now()),
         tenant.id,
-        grants(prefix, tenant, true),
     ))
 }
 
@@ -121,26 +122,46 @@ pub(crate) async fn ensure_grants(with: &Provisioner, db: &mut AdminDb, tenant: 
     owner.commit().await
 }
 
-/// DML on the tenant's tables for the group, reading only where the provisioner writes, nothing for anybody else.
-pub(crate) fn grants(prefix: &Prefix, tenant: &Tenant, writes: bool) -> String {
+/// Rights on what is there and on what will be.
+fn grants(prefix: &Prefix, tenant: &Tenant, writes: bool) -> String {
     let (schema, group) = (ident(&tenant.schema), ident(&prefix.tenant(tenant.id, "rw")));
-    let (verb, whom) = if writes { ("grant", "to") } else { ("revoke", "from") };
-    let mut sql = format!(
-        "revoke all on schema {schema} from public;
-         grant usage on schema {schema} to {group};
+    let (verb, whom) = turned(writes);
+    let (first, last) = rights(prefix, tenant, writes);
+    format!(
+        "{first}
          grant select on all tables in schema {schema} to {group};
          {verb} insert, update, delete on all tables in schema {schema} {whom} {group};
          {verb} usage on all sequences in schema {schema} {whom} {group};
+         {last}"
+    )
+}
+
+/// DML on the tenant's tables for the group, reading only where the provisioner writes, nothing for anybody else: what is
+/// said before the first table of a schema is made, so that all have it, and what after the last.
+///
+/// Granting on all tables of a schema would read all of `pg_class`, with every neighbour's tables in it.
+pub(crate) fn rights(prefix: &Prefix, tenant: &Tenant, writes: bool) -> (String, String) {
+    let (schema, group) = (ident(&tenant.schema), ident(&prefix.tenant(tenant.id, "rw")));
+    let (verb, whom) = turned(writes);
+    let first = format!(
+        "revoke all on schema {schema} from public;
+         grant usage on schema {schema} to {group};
          alter default privileges in schema {schema} grant select on tables to {group};
          alter default privileges in schema {schema} {verb} insert, update, delete on tables {whom} {group};
-         alter default privileges in schema {schema} {verb} usage on sequences {whom} {group};
-         alter default privileges revoke execute on functions from public;
+         alter default privileges in schema {schema} {verb} usage on sequences {whom} {group};\n"
+    );
+    let mut last = format!(
+        "alter default privileges revoke execute on functions from public;
          revoke all on {HISTORY_TABLE} from {group};\n"
     );
     for table in READ_ONLY_TABLES {
-        sql.push_str(&format!("revoke insert, update, delete on {table} from {group};\n"));
+        last.push_str(&format!("revoke insert, update, delete on {table} from {group};\n"));
     }
-    sql
+    (first, last)
+}
+
+fn turned(writes: bool) -> (&'static str, &'static str) {
+    if writes { ("grant", "to") } else { ("revoke", "from") }
 }
 
 /// The statements between which the admin is a member of a tenant's owner role.
