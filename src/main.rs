@@ -9,6 +9,10 @@ use strowger::http::{self, Access};
 use strowger::serve::Server;
 use strowger::telemetry;
 
+/// A request's memory is often freed by another thread than asked for it, for which glibc's takes a lock.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     match run(Args::parse()) {
         Ok(()) => ExitCode::SUCCESS,
