@@ -5,14 +5,14 @@ use std::path::Path;
 use serde_json::{Value, json};
 use strowger::clock::Clock;
 use strowger::control::backups::{self as rows, Backup};
-use strowger::control::clusters::Isolation;
+use strowger::control::clusters::{self, ClusterId, Isolation};
 use strowger::control::schedules::{self, Schedule};
-use strowger::control::tenants;
+use strowger::control::tenants::{self, Tenant};
 use strowger::id::TenantId;
 use strowger::vault::MasterRing;
 use time::{Duration, OffsetDateTime, Time, UtcOffset};
 
-use super::args::{self, BackupCommand, Output, Restore, Schedule as ScheduleArgs, ScheduleCommand};
+use super::args::{self, BackupCommand, Output, Restore, Schedule as ScheduleArgs, ScheduleCommand, Whose};
 use super::output::{say, show};
 use crate::backups::Keep;
 use crate::error::{Error, Result};
@@ -23,8 +23,11 @@ use crate::{Provisioner, backups, restore};
 pub(super) async fn run(with: &Provisioner, command: &BackupCommand, output: Output) -> Result<Value> {
     let shown = |backup: Backup| if output == Output::Json { json!(backup) } else { in_short(&backup) };
     Ok(match command {
-        BackupCommand::Create { tenant, all, to } => {
-            let tenants = if *all { with_data(with).await? } else { tenant.clone() };
+        BackupCommand::Create { whose, to } => {
+            let tenants = match meant(with, whose).await? {
+                Some(tenants) => tenants,
+                None => with_data(with).await?.iter().map(|tenant| tenant.id).collect(),
+            };
             return create(with, &tenants, to.as_deref(), output).await;
         }
         BackupCommand::Schedule(args) => scheduled(with, args).await?,
@@ -52,11 +55,10 @@ pub(super) async fn run(with: &Provisioner, command: &BackupCommand, output: Out
 }
 
 async fn scheduled(with: &Provisioner, args: &ScheduleArgs) -> Result<Value> {
-    let given = |all: bool, tenants: &[TenantId]| if all { None } else { Some(tenants.to_vec()) };
     match &args.command {
-        None => backups::schedule(with, given(args.all, &args.tenant).as_deref(), &asked(args)?).await?,
+        None => backups::schedule(with, meant(with, &args.whose).await?.as_deref(), &asked(args)?).await?,
         Some(ScheduleCommand::Remove { all, tenant }) => {
-            backups::unschedule(with, given(*all, tenant).as_deref()).await?;
+            backups::unschedule(with, if *all { None } else { Some(tenant) }).await?;
         }
         Some(ScheduleCommand::List) => {}
     }
@@ -143,9 +145,28 @@ async fn create(with: &Provisioner, tenants: &[TenantId], to: Option<&str>, outp
     Err(Error::Incomplete(format!("{} of {} tenants have no new backup", failed.len(), tenants.len())))
 }
 
-async fn with_data(with: &Provisioner) -> Result<Vec<TenantId>> {
+/// Whose backups are meant; `None`: everybody's.
+async fn meant(with: &Provisioner, whose: &Whose) -> Result<Option<Vec<TenantId>>> {
+    let Some(region) = &whose.cluster_region else {
+        return Ok(if whose.all { None } else { Some(whose.tenant.clone()) });
+    };
+    let clusters = clusters::list(with.control()).await?;
+    let there: Vec<ClusterId> =
+        clusters.iter().filter(|cluster| cluster.region == *region).map(|cluster| cluster.id).collect();
+    let tenants = with_data(with).await?;
+    let ids: Vec<TenantId> =
+        tenants.iter().filter(|tenant| there.contains(&tenant.cluster_id())).map(|tenant| tenant.id).collect();
+    if ids.is_empty() {
+        return Err(Error::Conflict(format!(
+            "no tenant with data lives on a cluster with the region label \"{region}\": see `strowgerctl cluster list`"
+        )));
+    }
+    Ok(Some(ids))
+}
+
+async fn with_data(with: &Provisioner) -> Result<Vec<Tenant>> {
     let all = tenants::list(with.control()).await?;
-    Ok(all.iter().filter(|tenant| backups::has_data(tenant)).map(|tenant| tenant.id).collect())
+    Ok(all.into_iter().filter(backups::has_data).collect())
 }
 
 fn in_short(backup: &Backup) -> Value {

@@ -240,3 +240,22 @@ fn schedules_that_make_no_sense_are_refused() {
         assert_eq!(w.ctl(&["backup", "schedule", "list"]).json(), json!([]));
     });
 }
+
+/// Turns red when the label of a cluster is not asked for.
+#[test]
+fn backups_are_made_of_those_who_live_in_a_region() {
+    with_a_store(async |w, control| {
+        w.tenant("One", Schema).await;
+        let two = w.tenant("Two", Database).await.id;
+        control.execute("update clusters set region = 'eu' where name = 'dedicated'", &[]).await.unwrap();
+        let made = w.ctl(&["backup", "create", "--cluster-region", "eu"]).json();
+        assert_eq!((made.as_array().unwrap().len(), &made[0]["customer_id"]), (1, &json!(two)), "{made}");
+        let set = w.ctl(&["backup", "schedule", "--cluster-region", "eu", "--every", "24h"]).json();
+        assert_eq!((set.as_array().unwrap().len(), &set[0]["customer_id"]), (1, &json!(two)), "{set}");
+
+        let nobody = w.ctl(&["backup", "create", "--cluster-region", "mars"]);
+        assert!(nobody.code == Some(3) && nobody.stderr.contains("region label \"mars\""), "{}", nobody.stderr);
+        let both = w.ctl(&["backup", "create", "--cluster-region", "eu", "--all"]);
+        assert!(both.code == Some(2) && both.stderr.contains("--all"), "{}", both.stderr);
+    });
+}

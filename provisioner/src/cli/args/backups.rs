@@ -13,11 +13,8 @@ use super::values::{interval, seconds, time_of_day};
 pub(in crate::cli) enum BackupCommand {
     /// Write a sealed backup of each tenant: one snapshot each, whatever the neighbours are
     Create {
-        #[arg(long, required_unless_present = "all", num_args = 1..)]
-        tenant: Vec<TenantId>,
-        /// Every tenant that has data
-        #[arg(long, conflicts_with = "tenant")]
-        all: bool,
+        #[command(flatten)]
+        whose: Whose,
         /// A folder by its whole path, or s3://BUCKET/PREFIX; reachable by the worker too [default: `platform set backups_to`]
         #[arg(long)]
         to: Option<String>,
@@ -73,17 +70,28 @@ pub(in crate::cli) enum BackupCommand {
     },
 }
 
+/// One way of saying whose backups are meant.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(in crate::cli) struct Whose {
+    /// These
+    #[arg(long, num_args = 1..)]
+    pub(in crate::cli) tenant: Vec<TenantId>,
+    /// Those that live now on a cluster with this region label
+    #[arg(long)]
+    pub(in crate::cli) cluster_region: Option<String>,
+    /// Every tenant that has data; of a schedule: that has none of its own, those to come too
+    #[arg(long)]
+    pub(in crate::cli) all: bool,
+}
+
 /// Backups go where `platform set backups_to` says. One that was missed is made up for once.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Schedule {
     #[command(subcommand)]
     pub(in crate::cli) command: Option<ScheduleCommand>,
-    /// These, in the place of what they had
-    #[arg(long, required_unless_present = "all", num_args = 1..)]
-    pub(in crate::cli) tenant: Vec<TenantId>,
-    /// Every tenant that has no schedule of its own, those to come too
-    #[arg(long, conflicts_with = "tenant")]
-    pub(in crate::cli) all: bool,
+    #[command(flatten)]
+    pub(in crate::cli) whose: Whose,
     /// How old the last good backup may become, as in 6h, 24h or 7d
     #[arg(long, required = true, value_parser = interval)]
     pub(in crate::cli) every: Option<i64>,
