@@ -58,7 +58,9 @@ async fn erase_killed_everywhere(w: &World, isolation: Isolation, lane: Moment) 
     let control = w.superuser("control", &w.prefix.name("control")).await;
     // Both lanes together are everywhere in an erasure of a schema.
     let every = if isolation == Isolation::Schema && !lane.is_cut() { 2 } else { 8 };
+    let mut stopped = 0;
     for (at, moment) in some_deaths(every, statements, lane) {
+        stopped += 1;
         let id = make(&format!("{moment:?} {at}")).await;
         let erase = ["tenant", "erase", &id, "--now", "--confirm", &id];
         tapped.stop(at, moment, &erase).await;
@@ -73,7 +75,7 @@ async fn erase_killed_everywhere(w: &World, isolation: Isolation, lane: Moment) 
     let id = make("last").await;
     let (_, again) = tapped.run(&["tenant", "erase", &id, "--now", "--confirm", &id]).await;
     println!(
-        "tenant erase ({}): killed at one in {every} of {statements} statements ({lane:?}); an unkilled run sends {again}",
+        "tenant erase ({}): killed at {stopped} of {statements} statements ({lane:?}); an unkilled run sends {again}",
         isolation.as_str()
     );
     assert_eq!(again, statements);
