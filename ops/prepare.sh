@@ -42,7 +42,7 @@ need_rust() {
     command -v cc >/dev/null || give_up "there is no C compiler to link with" "install gcc (on macOS: xcode-select --install)"
 }
 
-# The same folders as provisioner/src/embedded/binaries.rs.
+# The same folders as provisioner/src/postgres/binaries.rs.
 have_postgres() {
     [ -n "${STROWGER_POSTGRES_BIN:-}" ] || command -v initdb >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null ||
         compgen -G '/opt/homebrew/opt/postgresql*/bin/initdb' >/dev/null || compgen -G '/usr/local/opt/postgresql*/bin/initdb' >/dev/null
