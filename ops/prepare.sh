@@ -54,6 +54,13 @@ need_postgres() {
     have_postgres || give_up "Postgres is not installed" "install Postgres 15"
 }
 
+# What archives a cluster's log, for the tests that bring one tenant back as it was at a moment.
+need_pgbackrest() {
+    command -v pgbackrest >/dev/null && return
+    install pgBackRest pgbackrest pgbackrest
+    command -v pgbackrest >/dev/null || give_up "pgBackRest is not installed" "install it"
+}
+
 # What the tests run that is written in Python, in a folder of its own: the official helper library that signs webhooks, and the
 # generator of requests that the API's description is held against, and a server that speaks S3.
 need_python_tools() {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
+use strowger::clock::Clock;
 use strowger::control::Control;
 use strowger::control::changes::{Listener, News};
 use strowger::control::clusters::{self, Cluster};
@@ -100,7 +101,7 @@ async fn keep_archives(with: &Provisioner) {
     let mut look = tokio::time::interval(RECONCILE);
     loop {
         look.tick().await;
-        match archives::keep_up(with).await {
+        match archives::keep_up(with, Clock::system().now()).await {
             Ok(failed) => {
                 for (cluster, error) in failed {
                     tracing::warn!(cluster, %error, "no base backup was added to the cluster's archive");

@@ -15,11 +15,15 @@ pub(crate) use moment::{base_of, reach, refuse};
 pub use repository::BaseBackup;
 pub(crate) use repository::{as_user, bases, pgbackrest, run};
 
+use std::path::Path;
+
 use strowger::control::archives::{self, Archive};
 use strowger::control::clusters::Cluster;
+use time::OffsetDateTime;
 
 use crate::Provisioner;
 use crate::error::{Error, Result};
+use crate::postgres::postgres_user;
 
 /// The archive of a cluster, or an error that says how to have one.
 pub(crate) async fn of(with: &Provisioner, cluster: &Cluster) -> Result<Archive> {
@@ -30,4 +34,20 @@ pub(crate) async fn of(with: &Provisioner, cluster: &Cluster) -> Result<Archive>
         ))
     };
     archives::get(&with.control, cluster.id).await?.ok_or_else(none)
+}
+
+/// The archives that are ours to keep and are on this machine.
+pub(crate) async fn kept_here(with: &Provisioner) -> Result<Vec<Archive>> {
+    let all = archives::list(&with.control).await?;
+    Ok(all.into_iter().filter(|archive| archive.ours.is_some() && Path::new(&archive.config).exists()).collect())
+}
+
+/// When the oldest base backup in any of those was begun: none of them tells of anything that was gone by then.
+pub(crate) async fn oldest(with: &Provisioner) -> Result<Option<OffsetDateTime>> {
+    let mut oldest = None;
+    for archive in kept_here(with).await? {
+        let first = bases(&archive, postgres_user()?).await?.first().map(|base| base.began_at);
+        oldest = oldest.into_iter().chain(first).min();
+    }
+    Ok(oldest)
 }

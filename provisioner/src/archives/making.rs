@@ -68,7 +68,7 @@ async fn noted(with: &Provisioner, cluster: &Cluster, local: &Local, asked: &Ask
         Some(ours) => key
             .open(&cluster.name, &ours.pass)
             .map_err(Error::vault(format!("what the archive of cluster {} is encrypted with", cluster.name)))?,
-        None => Secret::random_password(),
+        None => written(&local.home).unwrap_or_else(Secret::random_password),
     };
     let repo = match (asked.repo, known) {
         (Some(repo), _) => text(repo)?,
@@ -90,8 +90,9 @@ async fn noted(with: &Provisioner, cluster: &Cluster, local: &Local, asked: &Ask
     };
     let mut change = with.control.change(&with.actor).await?;
     rows::put(&mut change, &archive).await?;
-    // A full base backup goes once another is as old as what is kept, at the next backup: a full one's and a backup's interval later.
-    let kept = time::Duration::days(asked.kept_days.into()) + FULL_EVERY + EVERY;
+    // A full base backup goes once another is as old as what is kept, at the next backup. The other may be a full one's and a backup's
+    // interval younger, and the next backup one more interval away.
+    let kept = time::Duration::days(asked.kept_days.into()) + FULL_EVERY + EVERY + EVERY;
     for kind in ["backup", "wal-archive"] {
         let place = format!("pgBackRest stanza {} in {repo}", archive.stanza);
         erasures::put_copy(&mut change, Some(cluster.id), kind, &place, kept.whole_seconds()).await?;
@@ -99,6 +100,13 @@ async fn noted(with: &Provisioner, cluster: &Cluster, local: &Local, asked: &Ask
     change.record("archive.enable", None, json!({ "cluster": cluster.name })).await?;
     change.commit().await?;
     Ok((archive, pass))
+}
+
+/// What an archive is encrypted with whose control database has forgotten it: one that was restored from an older copy.
+fn written(home: &Path) -> Option<Secret> {
+    let settings = fs::read_to_string(home.join(CONFIG)).ok()?;
+    let pass = settings.lines().find_map(|line| line.strip_prefix("repo1-cipher-pass="))?;
+    Some(Secret::new(pass.as_bytes().to_vec()))
 }
 
 /// Folders and files, all of them Postgres's own: it archives by itself.

@@ -67,7 +67,7 @@ async fn named(with: &Provisioner, name: &str) -> Result<Cluster> {
     found.ok_or_else(|| Error::Conflict(clusters::unknown_cluster(name)))
 }
 
-/// Nothing is noted that cannot be read.
+/// Nothing is noted that cannot be read, or would make us forget what an archive of ours is encrypted with.
 async fn note(with: &Provisioner, cluster: &Cluster, own: (&Path, &str), aside: Option<&Path>) -> Result<()> {
     let (config, stanza) = own;
     let absolute = |path: &Path| std::path::absolute(path).map_err(Error::io(format!("find {}", path.display())));
@@ -81,6 +81,10 @@ async fn note(with: &Provisioner, cluster: &Cluster, own: (&Path, &str), aside: 
         aside: text(&absolute(aside.unwrap_or(&beside))?)?,
         ours: None,
     };
+    if rows::get(&with.control, cluster.id).await?.is_some_and(|known| known.ours.is_some()) {
+        let text = format!("cluster {} has an archive that strowgerctl makes: leave out --config", cluster.name);
+        return Err(Error::Conflict(text));
+    }
     bases(&archive, postgres_user()?).await?;
     let mut change = with.control.change(&with.actor).await?;
     rows::put(&mut change, &archive).await?;
@@ -113,23 +117,19 @@ pub async fn back_up(with: &Provisioner, name: &str, full: bool) -> Result<()> {
     Ok(change.commit().await?)
 }
 
-/// Adds base backups where the last is a day old, to the archives of ours whose settings are on this machine; what went wrong, by cluster.
-pub async fn keep_up(with: &Provisioner) -> Result<Vec<(String, Error)>> {
+/// Adds base backups where the last is a day old, to the archives of ours that are on this machine; what went wrong, by cluster.
+pub async fn keep_up(with: &Provisioner, now: OffsetDateTime) -> Result<Vec<(String, Error)>> {
     let mut failed = Vec::new();
-    for archive in rows::list(&with.control).await? {
-        if archive.ours.is_none() || !Path::new(&archive.config).exists() {
-            continue;
-        }
-        if let Err(error) = keep_one_up(with, &archive).await {
+    for archive in archive::kept_here(with).await? {
+        if let Err(error) = keep_one_up(with, &archive, now).await {
             failed.push((archive.cluster_name, error));
         }
     }
     Ok(failed)
 }
 
-async fn keep_one_up(with: &Provisioner, archive: &Archive) -> Result<()> {
+async fn keep_one_up(with: &Provisioner, archive: &Archive, now: OffsetDateTime) -> Result<()> {
     let all = bases(archive, postgres_user()?).await?;
-    let now = strowger::clock::Clock::system().now();
     let younger = |span, at: Option<OffsetDateTime>| at.is_some_and(|at| now - at < span);
     if younger(EVERY, all.last().map(|base| base.ended_at)) {
         return Ok(());
