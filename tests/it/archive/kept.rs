@@ -54,6 +54,7 @@ async fn half_enable(folder: &Folder) {
     assert!(bases(folder).is_empty());
 }
 
+/// Turns red when a worker does not keep archives, when the doctor does not look at them, or when an erasure ends by its date alone.
 #[tokio::test]
 async fn base_backups_are_added_failures_are_told_and_an_erased_tenant_goes_out_of_the_archive() {
     let folder = Folder::new("kept");

@@ -20,6 +20,7 @@ fn kill(mut child: Child) {
     child.wait().unwrap();
 }
 
+/// Turns red when no shell watches over the folder, or when what was left is not looked for at the next restore.
 #[tokio::test]
 async fn a_killed_restore_leaves_no_copy_of_the_cluster() {
     let folder = Folder::new("aside");
