@@ -42,7 +42,7 @@ need_rust() {
     command -v cc >/dev/null || give_up "there is no C compiler to link with" "install gcc (on macOS: xcode-select --install)"
 }
 
-# The same folders as provisioner/src/embedded/binaries.rs.
+# The same folders as provisioner/src/postgres/binaries.rs.
 have_postgres() {
     [ -n "${STROWGER_POSTGRES_BIN:-}" ] || command -v initdb >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null ||
         compgen -G '/opt/homebrew/opt/postgresql*/bin/initdb' >/dev/null || compgen -G '/usr/local/opt/postgresql*/bin/initdb' >/dev/null
@@ -52,6 +52,13 @@ need_postgres() {
     have_postgres && return
     install Postgres postgresql postgresql@15
     have_postgres || give_up "Postgres is not installed" "install Postgres 15"
+}
+
+# What archives a cluster's log, for the tests that bring one tenant back as it was at a moment.
+need_pgbackrest() {
+    command -v pgbackrest >/dev/null && return
+    install pgBackRest pgbackrest pgbackrest
+    command -v pgbackrest >/dev/null || give_up "pgBackRest is not installed" "install it"
 }
 
 # What the tests run that is written in Python, in a folder of its own: the official helper library that signs webhooks, and the

@@ -93,6 +93,19 @@ impl AdminDb {
         Self::open_as(with, cluster, database, "strowgerctl").await
     }
 
+    /// The same on a copy of a cluster that is restored aside, where the role of either login may be the one that was in use.
+    ///
+    /// It asks for no password: nobody else reaches it.
+    pub(crate) async fn open_aside(with: &Provisioner, cluster: &Cluster, database: &str) -> Result<Self> {
+        let [first, other] = ["admin_a", "admin_b"].map(|what| with.installation.prefix.name(what));
+        match Self::enter(with, cluster, database, &first, &Secret::new(Vec::new()), "strowgerctl").await {
+            Err(Error::Postgres { sqlstate, .. }) if sqlstate == "28000" => {
+                Self::enter(with, cluster, database, &other, &Secret::new(Vec::new()), "strowgerctl").await
+            }
+            opened => opened,
+        }
+    }
+
     /// The same to work on one tenant, whose lock is held: no statement of an earlier holder runs on after this.
     ///
     /// A killed command loses its lock at once, but what it sent last may still be under way on the cluster.
@@ -207,8 +220,19 @@ impl AdminDb {
         let password = key
             .open(&user, &sealed)
             .map_err(Error::vault(format!("the admin credential of cluster {}", cluster.name)))?;
+        Self::enter(with, cluster, database, &user, &password, name).await
+    }
+
+    async fn enter(
+        with: &Provisioner,
+        cluster: &Cluster,
+        database: &str,
+        user: &str,
+        password: &Secret,
+        name: &str,
+    ) -> Result<Self> {
         let what = format!("database {database} on cluster {}", cluster.name);
-        let mut config = login(&cluster.address, &user, &password, database);
+        let mut config = login(&cluster.address, user, password, database);
         config.application_name(name);
         let client = connect(config, &cluster.address, &what).await?;
         let db = Self { client, cluster: cluster.id, database: database.to_owned(), what };

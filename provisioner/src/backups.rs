@@ -9,17 +9,18 @@ use strowger::control::schedules::{self, Schedule};
 use strowger::control::tenants::Tenant;
 use strowger::id::TenantId;
 use strowger::vault::MasterRing;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 pub use crate::backup::{BACKUPS_TO, get, has_data};
 pub use strowger::control::schedules::Keep;
 
-use crate::Provisioner;
 use crate::admin_db::AdminDb;
 use crate::backup::{self, Manifest, Opened, Store, Target, begun, outlived, promise, remove, store_for, whole};
 use crate::error::{Error, Result};
-use crate::reconcile::{self, hold};
+use crate::reconcile::{self, Held, hold};
 use crate::steps::{self, Owner};
+use crate::{Provisioner, archive};
 
 /// Backs a tenant up to a folder or bucket, or goes on with a backup that was begun.
 pub async fn create(with: &Provisioner, id: TenantId, to: Option<&str>) -> Result<Backup> {
@@ -27,11 +28,44 @@ pub async fn create(with: &Provisioner, id: TenantId, to: Option<&str>) -> Resul
     let held = hold(with, Subject::Tenant(id)).await?;
     let tenant = steps::tenant(with, id).await?;
     refuse_without_data(&tenant)?;
-    let begun = begun(with, id, &store).await?;
+    make(with, &held, id, &store, None).await
+}
+
+/// Backs a tenant up as it was at an earlier moment, out of the archive of its cluster; one that was made of that very moment serves again.
+///
+/// What is there now is not touched, the neighbours' nothing is. Refused before anything is begun: a moment before the oldest base backup, in
+/// the future, or at which the tenant was not there.
+pub async fn create_of(with: &Provisioner, id: TenantId, to: Option<&str>, at: OffsetDateTime) -> Result<Backup> {
+    // As exact as Postgres is.
+    let at = at.replace_nanosecond(at.nanosecond() / 1000 * 1000).unwrap_or(at);
+    if !with.wait {
+        return Err(Error::Conflict("a restore to a moment is not left to a worker: leave --no-wait out".into()));
+    }
+    let store = store_for(with, to).await?;
+    let held = hold(with, Subject::Tenant(id)).await?;
+    let tenant = steps::tenant(with, id).await?;
+    refuse_without_data(&tenant)?;
+    if let Some(made) = rows::of_moment(&with.control, id, at).await? {
+        return Ok(made);
+    }
+    archive::refuse(with, &tenant, at).await?;
+    let cluster = steps::cluster_of(with, &tenant).await?;
+    archive::base_of(&archive::of(with, &cluster).await?, at).await?;
+    make(with, &held, id, &store, Some(at)).await
+}
+
+async fn make(
+    with: &Provisioner,
+    held: &Held<'_>,
+    id: TenantId,
+    store: &str,
+    moment: Option<OffsetDateTime>,
+) -> Result<Backup> {
+    let begun = begun(with, id, store, moment).await?;
     let mut change = with.control.change(&with.actor).await?;
     let backup = match begun {
         Some(begun) => begun,
-        None => promise(&mut change, id, &store).await?,
+        None => promise(&mut change, id, store, moment).await?,
     };
     let job =
         reconcile::begin(with, &mut change, Kind::Backup, &Subject::Tenant(id), &json!({ "backup": backup })).await?;

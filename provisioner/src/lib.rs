@@ -11,11 +11,14 @@
 //! ```
 
 pub mod error;
+mod files;
+mod postgres;
 mod scram;
 mod shipped;
 mod admin_db;
 mod signing;
 mod steps;
+mod archive;
 pub mod backup;
 mod replication;
 mod moving;
@@ -28,6 +31,7 @@ pub mod tenants;
 pub mod erase;
 pub mod backups;
 pub mod restore;
+pub mod archives;
 pub mod moves;
 pub mod numbers;
 pub mod credentials;

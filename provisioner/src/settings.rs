@@ -1,8 +1,5 @@
 //! Where the control database and the key rings are: flags first, then the environment, then a TOML file, then `--data`.
 
-use std::fs;
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -11,6 +8,7 @@ use strowger::vault::MasterRing;
 
 use crate::bootstrap::ControlUrls;
 use crate::error::{Error, Result};
+use crate::files::write_private;
 
 /// What a TOML file of `strowgerctl` holds.
 #[derive(Debug, Deserialize)]
@@ -83,16 +81,6 @@ pub fn write(dir: &Path, urls: &ControlUrls, server_ring: &Path, admin_ring: &Pa
     write_private(&dir.join("strowger.toml"), text.as_bytes())?;
     let rings = format!("server-key-ring = {server_ring}\nadmin-key-ring = {admin_ring}\n");
     write_private(&dir.join("strowgerctl.toml"), format!("control-url = \"{}\"\n{rings}", urls.provisioner).as_bytes())
-}
-
-/// Writes a file that only we can read, all of it or none of it.
-pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
-    let doing = format!("write {}", path.display());
-    let aside = path.with_extension("new");
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600);
-    let written = options.open(&aside).and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()));
-    written.and_then(|()| fs::rename(&aside, path)).map_err(Error::io(doing))
 }
 
 fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
+use strowger::clock::Clock;
 use strowger::control::Control;
 use strowger::control::changes::{Listener, News};
 use strowger::control::clusters::{self, Cluster};
@@ -16,7 +17,7 @@ use crate::Provisioner;
 use crate::admin_db::AdminDb;
 use crate::error::Result;
 use crate::steps::{self, MAINTENANCE_DATABASE};
-use crate::{erase, fleet, moves, reconcile, restore};
+use crate::{archives, erase, fleet, moves, reconcile, restore};
 
 /// How often due jobs are looked for when no news comes.
 const POLL: Duration = Duration::from_secs(2);
@@ -37,7 +38,7 @@ pub async fn run(with: Arc<Provisioner>, listening: Control) {
     let any = || lane(Wanted::Any);
     let unscheduled = || lane(Wanted::Unscheduled);
     let jobs = async { tokio::join!(any(), any(), unscheduled(), unscheduled(), hear(&listening, &news)) };
-    tokio::join!(jobs, look_around(&with), compare(&with), keep_schedules(&with, &backed_up));
+    tokio::join!(jobs, look_around(&with), compare(&with), keep_schedules(&with, &backed_up), keep_archives(&with));
 }
 
 /// Carries out one job after another; looks for more when there is news, and now and then anyway.
@@ -92,6 +93,22 @@ async fn compare(with: &Provisioner) {
         reconcile.tick().await;
         compare_versions(with).await;
         tell_late_backups(with).await;
+    }
+}
+
+/// Adds base backups to the archives that are ours to keep.
+async fn keep_archives(with: &Provisioner) {
+    let mut look = tokio::time::interval(RECONCILE);
+    loop {
+        look.tick().await;
+        match archives::keep_up(with, Clock::system().now()).await {
+            Ok(failed) => {
+                for (cluster, error) in failed {
+                    tracing::warn!(cluster, %error, "no base backup was added to the cluster's archive");
+                }
+            }
+            Err(error) => tracing::warn!(%error, "cannot look for archives"),
+        }
     }
 }
 

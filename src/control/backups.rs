@@ -48,6 +48,9 @@ pub struct Backup {
     /// When it was asked for.
     #[serde(with = "time::serde::rfc3339")]
     pub started_at: OffsetDateTime,
+    /// The earlier moment that it was taken of, out of an archive; `None`: of when it was made.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub moment: Option<OffsetDateTime>,
     /// What is in it; `None` until it is complete.
     #[serde(flatten)]
     pub taken: Option<Taken>,
@@ -81,7 +84,7 @@ pub struct Taken {
 }
 
 const COLUMNS: &str =
-    "id, tenant_id, state, store, started_at, taken_at, lsn::text as lsn, schema_version, rows, bytes,
+    "id, tenant_id, state, store, started_at, moment, taken_at, lsn::text as lsn, schema_version, rows, bytes,
                        stored_bytes, duration_ms, tables, master_key, verified_at";
 
 fn from_row(row: &PgRow) -> Result<Backup, ControlError> {
@@ -105,6 +108,7 @@ fn from_row(row: &PgRow) -> Result<Backup, ControlError> {
         state: row.try_get::<&str, _>("state")?.parse()?,
         store: row.try_get("store")?,
         started_at: row.try_get("started_at")?,
+        moment: row.try_get("moment")?,
         taken,
         verified_at: row.try_get("verified_at")?,
     })
@@ -132,11 +136,38 @@ pub async fn unfinished(control: &Control, tenant: TenantId) -> Result<Option<Ba
     sqlx::query(sql).bind(tenant.get()).fetch_optional(control.pool()).await?.as_ref().map(from_row).transpose()
 }
 
-/// Promises a backup.
-pub async fn begin(change: &mut Change, id: Uuid, tenant: TenantId, store: &str) -> Result<(), ControlError> {
-    let sql = "insert into backups (id, tenant_id, store, state) values ($1, $2, $3, 'writing')";
-    sqlx::query(sql).bind(id).bind(tenant.get()).bind(store).execute(change.conn()).await?;
-    change.record("backup.begin", Some(tenant), json!({ "backup": id, "store": store })).await
+/// A complete one of a tenant that was taken out of an archive for exactly that moment.
+pub async fn of_moment(
+    control: &Control,
+    tenant: TenantId,
+    moment: OffsetDateTime,
+) -> Result<Option<Backup>, ControlError> {
+    let sql = sqlx::AssertSqlSafe(format!(
+        "select {COLUMNS} from backups where tenant_id = $1 and moment = $2 and state = 'complete'
+         order by started_at desc limit 1"
+    ));
+    sqlx::query(sql)
+        .bind(tenant.get())
+        .bind(moment)
+        .fetch_optional(control.pool())
+        .await?
+        .as_ref()
+        .map(from_row)
+        .transpose()
+}
+
+/// Promises a backup, of an earlier moment or of now.
+pub async fn begin(
+    change: &mut Change,
+    id: Uuid,
+    tenant: TenantId,
+    store: &str,
+    moment: Option<OffsetDateTime>,
+) -> Result<(), ControlError> {
+    let sql = "insert into backups (id, tenant_id, store, state, moment) values ($1, $2, $3, 'writing', $4)";
+    sqlx::query(sql).bind(id).bind(tenant.get()).bind(store).bind(moment).execute(change.conn()).await?;
+    let moment = moment.map(|at| at.to_string());
+    change.record("backup.begin", Some(tenant), json!({ "backup": id, "store": store, "moment": moment })).await
 }
 
 /// Says what a backup holds. It is in the store by now.

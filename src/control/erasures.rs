@@ -187,10 +187,10 @@ pub async fn get(control: &Control, id: TenantId) -> Result<Option<(Erasure, sup
     row.map(|row| Ok((from_row(&row)?, row.try_get::<String, _>("state")?.parse()?))).transpose()
 }
 
-/// Tenants that are still erasing although every copy has expired.
-pub async fn expired(control: &Control) -> Result<Vec<TenantId>, ControlError> {
-    let sql = "select t.id from tenants t join erasures e on e.tenant_id = t.id
+/// Tenants that are still erasing although every copy has expired, and when they were erased.
+pub async fn expired(control: &Control) -> Result<Vec<(TenantId, OffsetDateTime)>, ControlError> {
+    let sql = "select t.id, e.erased_at from tenants t join erasures e on e.tenant_id = t.id
                where t.state = 'erasing' and (e.copies_until is null or e.copies_until <= now()) order by t.id";
-    let ids: Vec<i32> = sqlx::query_scalar(sql).fetch_all(control.pool()).await?;
-    ids.into_iter().map(|id| Ok(id.try_into()?)).collect()
+    let all: Vec<(i32, OffsetDateTime)> = sqlx::query_as(sql).fetch_all(control.pool()).await?;
+    all.into_iter().map(|(id, at)| Ok((id.try_into()?, at))).collect()
 }

@@ -5,6 +5,7 @@
 //! that may read most of this and change almost none of it: Postgres decides, whatever code is linked.
 
 pub mod accounts;
+pub mod archives;
 pub mod audit;
 pub mod backups;
 pub mod chains;

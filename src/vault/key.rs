@@ -68,6 +68,8 @@ purposes! {
     JobApproval = "job-approval";
     /// The key of one backup. The row is the backup's id.
     BackupKey = "backup-key";
+    /// What the archive of a cluster is encrypted with. The row is the cluster's name.
+    ArchivePass = "archive-pass";
     /// What a backup holds. The row is the backup's id.
     BackupManifest = "backup-manifest";
     /// A piece of a table. The row is the backup's id, the table and the number of the piece in it.

@@ -14,8 +14,8 @@ mod ring;
 mod secret;
 
 pub use key::{
-    AuditKey, AuthToken, BackupChunk, BackupKey, BackupManifest, DataKey, JobApproval, LoginPassword, NamedSecret,
-    Purpose, Scope, Sealed, SigningSecret, WorkPayload,
+    ArchivePass, AuditKey, AuthToken, BackupChunk, BackupKey, BackupManifest, DataKey, JobApproval, LoginPassword,
+    NamedSecret, Purpose, Scope, Sealed, SigningSecret, WorkPayload,
 };
 pub use ring::{MasterRing, RingError, WrappedKey};
 pub use secret::Secret;

@@ -4,6 +4,7 @@
 mod support;
 
 mod architecture;
+mod archive;
 mod audit;
 mod backup;
 mod callers;

@@ -10,8 +10,10 @@ use strowger::control::jobs::Job;
 use strowger::control::schedules::{self, Keep};
 use strowger::control::tenants::{State as TenantState, Tenant};
 use strowger::id::TenantId;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::past::past;
 use super::retention::superfluous;
 use super::{Opened, Store, Table, dump};
 use crate::Provisioner;
@@ -40,19 +42,30 @@ pub(crate) async fn store_for(with: &Provisioner, to: Option<&str>) -> Result<St
     Ok(Store::named(&said.ok_or_else(nowhere)?)?.url())
 }
 
-/// The backup that a tenant's next one goes on with, if one was begun in that store. One that was begun elsewhere is taken away.
-pub(crate) async fn begun(with: &Provisioner, tenant: TenantId, store: &str) -> Result<Option<Uuid>> {
+/// The backup that a tenant's next one goes on with, if one was begun in that store for that moment. One that was begun otherwise is taken
+/// away.
+pub(crate) async fn begun(
+    with: &Provisioner,
+    tenant: TenantId,
+    store: &str,
+    moment: Option<OffsetDateTime>,
+) -> Result<Option<Uuid>> {
     match rows::unfinished(&with.control, tenant).await? {
-        Some(begun) if begun.store == store => Ok(Some(begun.id)),
+        Some(begun) if begun.store == store && begun.moment == moment => Ok(Some(begun.id)),
         Some(begun) => remove(with, &begun, "another was asked for").await.map(|()| None),
         None => Ok(None),
     }
 }
 
-/// Promises a backup, within a change.
-pub(crate) async fn promise(change: &mut Change, tenant: TenantId, store: &str) -> Result<Uuid> {
+/// Promises a backup, of an earlier moment or of now, within a change.
+pub(crate) async fn promise(
+    change: &mut Change,
+    tenant: TenantId,
+    store: &str,
+    moment: Option<OffsetDateTime>,
+) -> Result<Uuid> {
     let id = Uuid::new_v4();
-    rows::begin(change, id, tenant, store).await?;
+    rows::begin(change, id, tenant, store, moment).await?;
     Ok(id)
 }
 
@@ -62,8 +75,10 @@ pub(crate) async fn back_up(with: &Provisioner, job: &Job, tenant: &Tenant, clus
     let Some(backup) = backup.filter(|backup| backup.state == State::Writing) else { return Ok(()) };
     let began = Clock::system();
     let store = Store::named(&backup.store)?;
-    let mut db = AdminDb::open_for(with, cluster, &tenant.database, tenant).await?;
-    let dumped = dump(with, &mut db, tenant, backup.id, &store).await;
+    let dumped = match backup.moment {
+        None => now(with, tenant, cluster, backup.id, &store).await,
+        Some(at) => past(with, tenant, cluster, (backup.id, at), &store).await,
+    };
     if dumped.is_err() {
         // Whoever tries again begins anew; until then nothing lies about. The first error is the one to tell.
         let _ = store.delete(backup.id).await;
@@ -78,6 +93,11 @@ pub(crate) async fn back_up(with: &Provisioner, job: &Job, tenant: &Tenant, clus
     Ok(change.commit().await?)
 }
 
+async fn now(with: &Provisioner, tenant: &Tenant, cluster: &Cluster, id: Uuid, store: &Store) -> Result<()> {
+    let mut db = AdminDb::open_for(with, cluster, &tenant.database, tenant).await?;
+    dump(with, &mut db, tenant, id, store, None).await
+}
+
 /// Whether a schedule asked for it. Such a job makes the tenant not due, and does nothing for one that is not.
 pub(crate) fn is_scheduled(job: &Job) -> bool {
     job.params["scheduled"] == serde_json::Value::Bool(true)
@@ -89,11 +109,11 @@ async fn due(with: &Provisioner, tenant: TenantId) -> Result<Option<Backup>> {
         return Ok(None);
     }
     let store = store_for(with, None).await?;
-    let id = match begun(with, tenant, &store).await? {
+    let id = match begun(with, tenant, &store, None).await? {
         Some(id) => id,
         None => {
             let mut change = with.control.change(&with.actor).await?;
-            let id = promise(&mut change, tenant, &store).await?;
+            let id = promise(&mut change, tenant, &store, None).await?;
             change.commit().await?;
             id
         }

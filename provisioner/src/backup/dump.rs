@@ -5,6 +5,7 @@ use strowger::control::keys::{self, Ring};
 use strowger::control::tenants::Tenant;
 use strowger::schema::{self, HISTORY_TABLE};
 use strowger::vault::Scope;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::chunks::{PIECE, Pieces};
@@ -16,8 +17,16 @@ use crate::admin_db::{AdminDb, ident};
 use crate::error::{Error, Result};
 use crate::steps::Owner;
 
-/// Writes a whole backup. One of that id that is there already stays: it is whole.
-pub(crate) async fn dump(with: &Provisioner, db: &mut AdminDb, tenant: &Tenant, id: Uuid, store: &Store) -> Result<()> {
+/// Writes a whole backup. One of that id that is there already stays: it is whole. With a moment, `db` is in a copy of the cluster as it
+/// was then.
+pub(crate) async fn dump(
+    with: &Provisioner,
+    db: &mut AdminDb,
+    tenant: &Tenant,
+    id: Uuid,
+    store: &Store,
+    moment: Option<OffsetDateTime>,
+) -> Result<()> {
     if store.has(id).await? {
         return Ok(());
     }
@@ -25,7 +34,7 @@ pub(crate) async fn dump(with: &Provisioner, db: &mut AdminDb, tenant: &Tenant, 
     let wrapped = keys::newest(&with.control, Scope::Tenant(tenant.id), Ring::Server).await?.ok_or_else(missing)?;
     let seal = Seal::new(id, tenant.id, &with.server_ring, wrapped)?;
     let owner = Owner::reading(db, &with.installation.prefix, tenant).await?;
-    let mut manifest = begin(with, &owner, tenant, id).await?;
+    let mut manifest = begin(with, &owner, tenant, id, moment).await?;
     let mut pieces = Pieces::new(&seal.key, id, store.begin(id).await?);
     let mut read = read_all(&owner, &mut pieces, &mut manifest).await;
     if read.is_ok() {
@@ -47,9 +56,17 @@ async fn read_all(owner: &Owner<'_>, pieces: &mut Pieces<'_>, manifest: &mut Man
 }
 
 /// Takes the snapshot, and looks at the tables that this schema version has; no others.
-async fn begin(with: &Provisioner, owner: &Owner<'_>, tenant: &Tenant, id: Uuid) -> Result<Manifest> {
-    let sql = "select now(), pg_current_wal_lsn()::text, current_setting('server_version')";
-    let now = owner.query_one(sql, &[]).await?;
+async fn begin(
+    with: &Provisioner,
+    owner: &Owner<'_>,
+    tenant: &Tenant,
+    id: Uuid,
+    moment: Option<OffsetDateTime>,
+) -> Result<Manifest> {
+    // A copy has written since on its own, under the same numbers.
+    let sql = "select coalesce($1, now()), current_setting('server_version'),
+                      (case when $1 is null then pg_current_wal_lsn() else pg_last_wal_replay_lsn() end)::text";
+    let now = owner.query_one(sql, &[&moment]).await?;
     owner.enter(&tenant.schema).await?;
     let sql = format!("select coalesce(max(version), 0) from {HISTORY_TABLE}");
     let schema_version: i32 = owner.query_one(&sql, &[]).await?.get(0);
@@ -65,9 +82,9 @@ async fn begin(with: &Provisioner, owner: &Owner<'_>, tenant: &Tenant, id: Uuid)
         customer_id: tenant.id,
         installation: with.installation.prefix.as_str().to_owned(),
         schema_version,
-        postgres: now.get(2),
+        postgres: now.get(1),
         taken_at: now.get(0),
-        lsn: now.get(1),
+        lsn: now.get(2),
         tables: shapes(owner, &schema::tables(schema_version)).await?,
     })
 }

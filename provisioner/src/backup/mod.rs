@@ -15,6 +15,7 @@ mod export;
 mod extract;
 mod format;
 mod load;
+mod past;
 mod restoring;
 mod retention;
 mod store;

@@ -109,8 +109,13 @@ fn span(seconds: i64) -> String {
 }
 
 async fn restored(with: &Provisioner, args: &Restore) -> Result<Value> {
+    let id = match (args.id, args.tenant, args.at) {
+        (Some(id), ..) => id,
+        (None, Some(tenant), Some(at)) => backups::create_of(with, tenant, args.to.as_deref(), at).await?.id,
+        _ => return Err(Error::Conflict("say which backup, or whose and of which moment".into())),
+    };
     if args.in_place {
-        return Ok(json!(restore::in_place(with, args.id, args.keep).await?));
+        return Ok(json!(restore::in_place(with, id, args.keep).await?));
     }
     let isolation =
         if args.isolation == Some(args::Isolation::Schema) { Isolation::Schema } else { Isolation::Database };
@@ -122,7 +127,7 @@ async fn restored(with: &Provisioner, args: &Restore) -> Result<Value> {
         cluster_region: None,
         region: args.region,
     };
-    Ok(json!(restore::as_new_tenant(with, args.id, &new).await?))
+    Ok(json!(restore::as_new_tenant(with, id, &new).await?))
 }
 
 /// One after the other; one that fails does not keep the others from being made, and its job stays for a worker.

@@ -1,19 +1,22 @@
 //! `strowgerctl cluster …`.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
 use strowger::control::clusters::{self, Isolation, Tls};
 
 use super::args::{Cluster, ClusterKind, Output};
-use super::endings;
 use super::input::superuser_from_stdin;
 use super::output::{say, show};
+use super::{archives, endings};
 use crate::Provisioner;
 use crate::bootstrap::{self, ClusterSpec};
 use crate::clusters as operations;
 use crate::error::{Error, Result};
 use crate::moves::{self, Way};
 
-pub(super) async fn run(with: &Provisioner, command: &Cluster, output: Output) -> Result<()> {
+/// `data` is the folder of an embedded installation.
+pub(super) async fn run(with: &Provisioner, command: &Cluster, data: Option<&Path>, output: Output) -> Result<()> {
     match command {
         Cluster::Add { name, kind, region, budget, ca } => {
             let mut at = superuser_from_stdin()?;
@@ -53,6 +56,7 @@ pub(super) async fn run(with: &Provisioner, command: &Cluster, output: Output) -
             );
             Ok(())
         }
+        Cluster::Archive(archive) => archives::run(with, archive, data, output).await,
         Cluster::Copies(copies) => show(output, &endings::on_copies(with, copies).await?),
         Cluster::Status { name: None } => show(output, &json!(operations::status(with, None).await?)),
         Cluster::Status { name } => {

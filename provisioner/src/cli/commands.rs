@@ -26,6 +26,7 @@ use crate::bootstrap;
 use crate::credentials::{self, Algorithm};
 use crate::embedded::{Attached, Durability, Embedded};
 use crate::error::{Error, Result};
+use crate::files::write_private;
 use crate::settings::{self, Settings};
 use crate::tenants::{Because, NewTenant};
 use crate::{Provisioner, configuration, erase, jobs, metrics, tenants, worker};
@@ -56,9 +57,7 @@ pub async fn run(cli: Cli) -> Result<()> {
 
 /// The commands that need an installation: a running one is used, an embedded one is started for the while.
 async fn on_installation(cli: &Cli) -> Result<()> {
-    let nothing_said = cli.config.is_none() && cli.given.control_url.is_none();
-    let default = Some(default_data()).filter(|data| nothing_said && Embedded::is_ours(data));
-    let Some(data) = cli.data.clone().or(default) else {
+    let Some(data) = data_of(cli) else {
         let settings = Settings::load(&cli.given, cli.config.as_deref())?;
         return command(cli, open(&settings).await?, &settings.control_url).await;
     };
@@ -87,6 +86,13 @@ async fn on_installation(cli: &Cli) -> Result<()> {
     }
 }
 
+/// The embedded installation that is meant, if one is.
+fn data_of(cli: &Cli) -> Option<PathBuf> {
+    let nothing_said = cli.config.is_none() && cli.given.control_url.is_none();
+    let default = Some(default_data()).filter(|data| nothing_said && Embedded::is_ours(data));
+    cli.data.clone().or(default)
+}
+
 async fn open(settings: &Settings) -> Result<Provisioner> {
     let (server_ring, admin_ring) = settings.rings()?;
     Provisioner::open(&settings.control_url, server_ring, admin_ring, actor()).await
@@ -100,7 +106,10 @@ async fn command(cli: &Cli, with: Provisioner, control_url: &str) -> Result<()> 
         Command::Worker { metrics } => return run_worker(with, control_url, *metrics).await,
         Command::Control(command) => return control::run(&with, command, control_url, cli.output).await,
         Command::Migrate(migrate) => return migrate::on_fleet(cli, with, migrate).await,
-        Command::Cluster(cluster) => return clusters::run(&with, cluster, cli.output).await,
+        Command::Cluster(cluster) => {
+            let data = data_of(cli).map(|data| absolute(&data)).transpose()?;
+            return clusters::run(&with, cluster, data.as_deref(), cli.output).await;
+        }
         // As it was signed, whatever --output says.
         Command::Tenant(Tenant::Receipt { id }) => return endings::receipt(&with, *id).await,
         Command::Tenant(Tenant::Erase { id, now, confirm, reason }) => {
@@ -265,7 +274,7 @@ async fn init(prefix: &Prefix, out: &Path) -> Result<()> {
     let path = |name: &str| out.join(name);
     for ring in ["server.ring", "admin.ring"] {
         if !path(ring).exists() {
-            settings::write_private(&path(ring), MasterRing::generate("k1").as_bytes())?;
+            write_private(&path(ring), MasterRing::generate("k1").as_bytes())?;
         }
     }
     let (server_ring, admin_ring) =

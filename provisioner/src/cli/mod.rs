@@ -2,6 +2,7 @@
 
 mod accounts;
 mod args;
+mod archives;
 mod audit;
 mod backups;
 mod clusters;

@@ -7,7 +7,7 @@ use strowger::control::clusters::{Cluster, Isolation};
 use strowger::control::tenants::{State, Tenant};
 
 use super::ward::Ward;
-use super::{Finding, Known, Remedy, database, id_in, is_served, replication};
+use super::{Finding, Known, Remedy, archive, database, id_in, is_served, replication};
 use crate::Provisioner;
 use crate::admin_db::{AdminDb, ident};
 use crate::bootstrap::SETTINGS;
@@ -24,6 +24,7 @@ pub(super) async fn look(with: &Provisioner, known: &Known, cluster: &Cluster) -
     login_settings(&db, &mut ward).await?;
     memberships(with, &db, &mut ward).await?;
     replication::look(&db, &mut ward).await?;
+    archive::look(with, &db, &mut ward).await?;
     for open in databases(&db, &mut ward).await? {
         database::look(with, &mut ward, &open).await?;
     }

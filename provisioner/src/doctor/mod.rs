@@ -4,6 +4,7 @@
 //! in bulk, a handful of queries for each cluster and each database, so that a fleet is looked at in one go. A tenant with
 //! a job under way is left out: what looks wrong there may be half of what is being made right.
 
+mod archive;
 mod cluster;
 mod control;
 mod database;
@@ -192,7 +193,7 @@ pub async fn examine(with: &Provisioner) -> Result<Vec<Finding>> {
         found.push(Finding::new(RECONCILING, "control", what, "`strowgerctl control reconcile`"));
     }
     if !erasures::expired(&with.control).await?.is_empty() {
-        let advice = "run `strowgerctl worker`, which ends it";
+        let advice = "run `strowgerctl worker`, which ends it unless an archive reaches back to before it: `cluster archive status`";
         let what = "a tenant is still erasing although every copy has expired";
         found.push(Finding::new("erasure.overdue", "control", what, advice).mended_by(Remedy::EndExpired));
     }

@@ -9,7 +9,6 @@
 //! ```
 //! Postgres refuses to run as root, so root runs it as `postgres` (or `nobody`). It listens on 127.0.0.1 only, with SCRAM.
 
-mod binaries;
 mod throwaway;
 
 use std::fs;
@@ -21,25 +20,19 @@ use strowger::control::clusters::{Address, Isolation, Tls};
 use strowger::id::Prefix;
 use strowger::vault::{MasterRing, Secret};
 
+use crate::archives::Local;
 use crate::bootstrap::{self, ClusterSpec, Superuser};
 use crate::error::{Error, Result};
-use crate::settings::{self, Settings, write_private};
+use crate::files::write_private;
+pub use crate::postgres::Durability;
+use crate::postgres::{Binaries, SUPERUSER, User, free_port, postgres_user};
+use crate::settings::{self, Settings};
 use crate::{Provisioner, shipped};
-use binaries::{Binaries, SUPERUSER, User, free_port, postgres_user};
 pub(crate) use throwaway::Throwaway;
 
 const CONTROL: &str = "control";
 const TENANT_CLUSTERS: [(&str, Isolation); 2] = [("shared", Isolation::Schema), ("dedicated", Isolation::Database)];
 const CONNECTION_BUDGET: u32 = 100;
-
-/// Whether what Postgres acknowledges survives a power cut.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Durability {
-    /// It does.
-    Full,
-    /// For throwaway tests only.
-    None,
-}
 
 /// Running clusters. They go on when this is dropped: call [`Embedded::stop`].
 pub struct Embedded {
@@ -109,6 +102,7 @@ impl Embedded {
             let port = match binaries.running_port(&data) {
                 Some(port) => port,
                 None => {
+                    Binaries::allow_archiving(&data)?;
                     say(&format!("starting the private Postgres cluster \"{name}\""));
                     binaries.start(&data, free_port(&data)?)?
                 }
@@ -180,6 +174,18 @@ impl Embedded {
         Ok(password)
     }
 
+    /// One of the clusters of a folder, whoever runs it.
+    pub fn local(dir: &Path, name: &str) -> Result<Local> {
+        let data = dir.join("postgres").join(name);
+        let none = || Error::Conflict(format!("cluster {name} is none of the private ones in {}", dir.display()));
+        let port = fs::read_to_string(data.join("strowger.port")).ok().and_then(|text| text.trim().parse().ok());
+        let password =
+            fs::read(dir.join("keys/superuser-password")).map_err(Error::io("read the superuser's password"))?;
+        let address = Address { host: "127.0.0.1".into(), port: port.ok_or_else(none)?, tls: Tls::Disable };
+        let superuser = Superuser { address, user: SUPERUSER.into(), password: Secret::new(password) };
+        Ok(Local { data, home: dir.join("archive").join(name), superuser })
+    }
+
     /// The installation in these clusters, made if need be, with its clusters at the ports they have now.
     pub async fn provisioner(&self, actor: Actor, say: &(dyn Fn(&str) + Sync)) -> Result<Provisioner> {
         let (server_ring, admin_ring) = (self.ring("server")?, self.ring("admin")?);
@@ -247,7 +253,8 @@ impl Embedded {
 const MARKER: &str = "strowger-data-folder";
 
 /// What a data folder of ours holds, whatever became of its making.
-const OURS: [&str; 7] = ["keys", "postgres", "lock", "running", "strowger.toml", "strowgerctl.toml", "strowger.log"];
+const OURS: [&str; 8] =
+    ["keys", "postgres", "archive", "lock", "running", "strowger.toml", "strowgerctl.toml", "strowger.log"];
 
 /// Makes the folders. In a folder that holds other things too, those are left as they are, and nothing is taken from its mode; one that
 /// holds what only looks like ours is refused.

@@ -2,6 +2,7 @@
 //! `strowgerctl`, callers and services as typed values.
 
 mod clusters;
+mod embedded;
 pub(crate) mod forge;
 pub(crate) mod load;
 mod official;
@@ -18,6 +19,7 @@ pub(crate) mod twilio_api;
 mod world;
 
 pub(crate) use {
+    embedded::{Folder, Up},
     official::Official,
     process::{Ran, Server, run, run_in, signal, strowgerctl},
     proxy::Proxy,

@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use strowger::id::{Region, TenantId};
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::Isolation;
-use super::values::{interval, seconds, time_of_day};
+use super::values::{interval, moment, seconds, time_of_day};
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum BackupCommand {
@@ -33,7 +34,7 @@ pub(in crate::cli) enum BackupCommand {
     Verify { id: Uuid },
     /// Delete a backup from its store and from the list
     Delete { id: Uuid },
-    /// Put a backup in the place of its tenant's data, or make a new tenant of it
+    /// Put a backup, or a tenant as it was at a moment, in the place of its data, or make a new tenant of it
     Restore(Restore),
     /// Put back what the last restore in place replaced; what is there now is kept in turn
     Undo {
@@ -125,7 +126,18 @@ pub(in crate::cli) enum ScheduleCommand {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Restore {
-    pub(in crate::cli) id: Uuid,
+    /// A backup; or --at
+    #[arg(required_unless_present = "at")]
+    pub(in crate::cli) id: Option<Uuid>,
+    /// As it was at this moment, out of the archive of its cluster, as 2026-12-01T08:00:00Z; a backup of that moment is made first
+    #[arg(long, value_parser = moment, conflicts_with = "id", requires = "tenant")]
+    pub(in crate::cli) at: Option<OffsetDateTime>,
+    /// Whose moment
+    #[arg(long, requires = "at")]
+    pub(in crate::cli) tenant: Option<TenantId>,
+    /// Where that backup goes [default: `platform set backups_to`]
+    #[arg(long, requires = "at")]
+    pub(in crate::cli) to: Option<String>,
     /// The tenant is shut out only while two schemas change names
     #[arg(long, required_unless_present = "as_new_tenant")]
     pub(in crate::cli) in_place: bool,

@@ -71,9 +71,44 @@ pub(in crate::cli) enum Cluster {
     Remove { name: String },
     /// Ask a cluster, or all of them, how they are
     Status { name: Option<String> },
+    /// Archive a cluster's log, so that one tenant can be brought back as it was at any moment: `backup restore --at`
+    #[command(subcommand)]
+    Archive(Archive),
     /// Backups and WAL archives that you keep outside of Strowger: receipts of erasures name them
     #[command(subcommand)]
     Copies(Copies),
+}
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum Archive {
+    /// Archive an embedded cluster from now on, or say where the archive of a server of your own is; again, it finishes or follows
+    Enable {
+        cluster: String,
+        /// Embedded: a folder for it, on another disk if you can [default: archive/CLUSTER/repo in the data folder]
+        #[arg(long, conflicts_with = "config")]
+        repo: Option<PathBuf>,
+        /// Embedded: how far back it reaches, as in 14d
+        #[arg(long, default_value = "14d", value_parser = seconds, conflicts_with = "config")]
+        keep: i64,
+        /// Your own server: pgBackRest's settings on the machine where the restores are to be made; they name the repository
+        #[arg(long, requires = "stanza")]
+        config: Option<PathBuf>,
+        /// Your own server: what pgBackRest calls the cluster
+        #[arg(long, requires = "config")]
+        stanza: Option<String>,
+        /// Where clusters are restored aside; as much room as the cluster takes [default: beside the settings]
+        #[arg(long)]
+        aside: Option<PathBuf>,
+    },
+    /// Add a base backup to an embedded cluster's archive now; the worker adds one each day
+    Backup {
+        cluster: String,
+        /// Of all of it, not only of what changed since the last full one
+        #[arg(long)]
+        full: bool,
+    },
+    /// How far back and up to when each archive reaches, and what failed last
+    Status { cluster: Option<String> },
 }
 
 #[derive(Debug, Subcommand)]

@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(super) use backups::{BackupCommand, Restore, Schedule, ScheduleCommand, Whose};
-pub(super) use clusters::{Cluster, ClusterKind, Copies};
+pub(super) use clusters::{Archive, Cluster, ClusterKind, Copies};
 pub(super) use control::{ControlCommand, Copy as CopyFiles};
 pub(super) use credentials::{Account, Key, KeyAlgorithm, Ring, Rotate, Secret, Token};
 pub(super) use imports::Import;

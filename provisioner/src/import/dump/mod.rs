@@ -39,7 +39,7 @@ pub(super) struct Loaded {
 pub(super) async fn load(path: &Path) -> Result<Loaded> {
     check(path)?;
     let cluster = Throwaway::start()?;
-    let login = make_login(cluster.superuser()?).await?;
+    let login = make_login(cluster.superuser()).await?;
     let client = login.connect(DATABASE).await?;
     let skipped = run(path, &client).await?;
     Ok(Loaded { login, skipped, _cluster: cluster })

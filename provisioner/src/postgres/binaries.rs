@@ -12,10 +12,10 @@ use strowger::vault::Secret;
 
 use super::Durability;
 use crate::error::{Error, Result};
-use crate::settings::write_private;
+use crate::files::write_private;
 
 /// The bootstrap superuser's name.
-pub(super) const SUPERUSER: &str = "postgres";
+pub(crate) const SUPERUSER: &str = "postgres";
 
 const POSTGRES_CONF: &str = "
 # Written by strowgerctl.
@@ -32,13 +32,13 @@ log_min_error_statement = panic
 
 /// The user that Postgres runs as when we are root.
 #[derive(Clone, Copy)]
-pub(super) struct User {
-    pub(super) uid: u32,
-    gid: u32,
+pub(crate) struct User {
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
 }
 
 /// Who runs Postgres: ourselves, or, for root, an unprivileged user.
-pub(super) fn postgres_user() -> Result<Option<User>> {
+pub(crate) fn postgres_user() -> Result<Option<User>> {
     let id = |args: &[&str]| -> Option<u32> {
         let out =
             Command::new("id").args(args).stderr(Stdio::null()).output().ok().filter(|out| out.status.success())?;
@@ -55,7 +55,7 @@ pub(super) fn postgres_user() -> Result<Option<User>> {
 }
 
 /// The port a cluster last had, if it is free, else any.
-pub(super) fn free_port(data: &Path) -> Result<u16> {
+pub(crate) fn free_port(data: &Path) -> Result<u16> {
     let last = fs::read_to_string(data.join("strowger.port")).ok().and_then(|text| text.trim().parse().ok());
     let bound = last
         .and_then(|port: u16| TcpListener::bind(("127.0.0.1", port)).ok())
@@ -67,27 +67,14 @@ pub(super) fn free_port(data: &Path) -> Result<u16> {
 }
 
 /// Postgres's own programs.
-pub(super) struct Binaries {
+pub(crate) struct Binaries {
     folder: PathBuf,
     user: Option<User>,
 }
 
 impl Binaries {
-    pub(super) fn find(user: Option<User>) -> Result<Self> {
-        let mut folders: Vec<PathBuf> =
-            std::env::var_os("STROWGER_POSTGRES_BIN").into_iter().map(PathBuf::from).collect();
-        for parent in ["/usr/lib/postgresql", "/opt/homebrew/opt", "/usr/local/opt"] {
-            let entries = fs::read_dir(parent).into_iter().flatten().flatten().map(|entry| entry.path().join("bin"));
-            let mut found: Vec<PathBuf> = entries.filter(|bin| bin.to_string_lossy().contains("postgresql")).collect();
-            found.sort();
-            // 15 is what is tested; it is preferred where there are several.
-            found.sort_by_key(|bin| !bin.to_string_lossy().contains("15"));
-            folders.extend(found);
-        }
-        folders.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
-        let folder = folders
-            .into_iter()
-            .find(|folder| ["initdb", "pg_ctl", "postgres"].iter().all(|name| folder.join(name).exists()));
+    pub(crate) fn find(user: Option<User>) -> Result<Self> {
+        let folder = folders().into_iter().find(|folder| has_programs(folder));
         let folder = folder.ok_or_else(|| {
             Error::Conflict(
                 "Postgres is not installed here. Install it and run this again: `apt-get install postgresql` on Debian and Ubuntu, \
@@ -98,7 +85,35 @@ impl Binaries {
         Ok(Self { folder, user })
     }
 
-    pub(super) fn initdb(&self, data: &Path, password: &Secret, durability: Durability) -> Result<()> {
+    /// Those of one major version, as a data folder's PG_VERSION names it.
+    pub(crate) fn of_version(user: Option<User>, version: &str) -> Result<Self> {
+        let version = version.trim();
+        let is_that = |folder: &PathBuf| {
+            let said = Command::new(folder.join("postgres")).arg("--version").output();
+            said.is_ok_and(|out| String::from_utf8_lossy(&out.stdout).contains(&format!(" {version}.")))
+        };
+        let folder = folders().into_iter().filter(|folder| has_programs(folder)).find(is_that);
+        let folder = folder.ok_or_else(|| {
+            Error::Conflict(format!(
+                "Postgres {version} is not installed here: install its server programs and run this again"
+            ))
+        })?;
+        Ok(Self { folder, user })
+    }
+
+    /// Lets a cluster's log be archived without another restart. Until somebody says how, nothing is done with it.
+    pub(crate) fn allow_archiving(data: &Path) -> Result<()> {
+        let path = data.join("postgresql.conf");
+        let failed = || Error::io(format!("write {}", path.display()));
+        let text = fs::read_to_string(&path).map_err(failed())?;
+        if text.lines().any(|line| line.starts_with("archive_mode")) {
+            return Ok(());
+        }
+        let mut file = fs::OpenOptions::new().append(true).open(&path).map_err(failed())?;
+        file.write_all(b"archive_mode = on\narchive_command = 'true'\n").map_err(failed())
+    }
+
+    pub(crate) fn initdb(&self, data: &Path, password: &Secret, durability: Durability) -> Result<()> {
         // Made aside and renamed when whole: what a kill leaves is never taken for a cluster. A name of our own, because the
         // initdb of a killed run may still be writing to its.
         let (whole, aside) = (data, data.with_extension(format!("new-{}", std::process::id())));
@@ -127,7 +142,7 @@ impl Binaries {
         appended.and_then(|()| fs::rename(data, whole)).map_err(Error::io("configure the cluster"))
     }
 
-    pub(super) fn start(&self, data: &Path, port: u16) -> Result<u16> {
+    pub(crate) fn start(&self, data: &Path, port: u16) -> Result<u16> {
         let mut start = self.command("pg_ctl");
         start.arg("start").arg("-w").args(["-t", "60", "-D"]).arg(data).arg("-l").arg(data.join("server.log"));
         // Postgres would keep a pipe of ours open for ever; what it has to say goes to its own log.
@@ -140,13 +155,13 @@ impl Binaries {
         Ok(port)
     }
 
-    pub(super) fn stop(&self, data: &Path) -> Result<()> {
+    pub(crate) fn stop(&self, data: &Path) -> Result<()> {
         let mut stop = self.command("pg_ctl");
         run(stop.arg("stop").args(["-w", "-m", "fast", "-D"]).arg(data))
     }
 
     /// The port of a cluster that a killed process left running.
-    pub(super) fn running_port(&self, data: &Path) -> Option<u16> {
+    pub(crate) fn running_port(&self, data: &Path) -> Option<u16> {
         let mut status = self.command("pg_ctl");
         let running = status.arg("status").arg("-D").arg(data).output().is_ok_and(|out| out.status.success());
         let pid_file = fs::read_to_string(data.join("postmaster.pid")).ok().filter(|_| running)?;
@@ -162,6 +177,25 @@ impl Binaries {
         }
         command
     }
+}
+
+/// Where Postgres's programs may be, the likeliest first.
+fn folders() -> Vec<PathBuf> {
+    let mut folders: Vec<PathBuf> = std::env::var_os("STROWGER_POSTGRES_BIN").into_iter().map(PathBuf::from).collect();
+    for parent in ["/usr/lib/postgresql", "/opt/homebrew/opt", "/usr/local/opt"] {
+        let entries = fs::read_dir(parent).into_iter().flatten().flatten().map(|entry| entry.path().join("bin"));
+        let mut found: Vec<PathBuf> = entries.filter(|bin| bin.to_string_lossy().contains("postgresql")).collect();
+        found.sort();
+        // 15 is what is tested; it is preferred where there are several.
+        found.sort_by_key(|bin| !bin.to_string_lossy().contains("15"));
+        folders.extend(found);
+    }
+    folders.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
+    folders
+}
+
+fn has_programs(folder: &Path) -> bool {
+    ["initdb", "pg_ctl", "postgres"].iter().all(|name| folder.join(name).exists())
 }
 
 /// Runs a program to its end, quietly.
