@@ -2,13 +2,12 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::MetadataExt as _;
-use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
-use crate::support::{run, signal, strowgerctl, until};
+use crate::support::{postmaster, run, signal, strowgerctl, until};
 
 /// A data folder; what still runs in it is ended when the test is over.
 struct Folder(PathBuf);
@@ -40,9 +39,11 @@ impl Folder {
     }
 
     fn postmaster(&self, name: &str) -> Option<u32> {
-        let text = std::fs::read_to_string(self.0.join("postgres").join(name).join("postmaster.pid")).ok()?;
-        let pid: u32 = text.lines().next()?.parse().ok()?;
-        Path::new(&format!("/proc/{pid}")).exists().then_some(pid)
+        postmaster::pid(&self.cluster(name))
+    }
+
+    fn cluster(&self, name: &str) -> PathBuf {
+        self.0.join("postgres").join(name)
     }
 
     /// Stops one cluster as its operator would, and waits until it is down.
@@ -53,14 +54,7 @@ impl Folder {
 
     /// Starts it again as it was started before.
     fn start(&self, name: &str) {
-        let data = self.0.join("postgres").join(name);
-        let options = std::fs::read_to_string(data.join("postmaster.opts")).unwrap();
-        let words: Vec<&str> = options.split_whitespace().map(|word| word.trim_matches('"')).collect();
-        let owner = std::fs::metadata(&data).unwrap();
-        let mut postgres = Command::new(words[0]);
-        postgres.args(&words[1..]).current_dir("/").stdout(Stdio::null()).stderr(Stdio::null());
-        let mut running = postgres.uid(owner.uid()).gid(owner.gid()).process_group(0).spawn().unwrap();
-        std::thread::spawn(move || running.wait());
+        postmaster::start(&self.cluster(name));
     }
 
     /// A new tenant, and a token to read its memories with.

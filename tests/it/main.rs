@@ -36,6 +36,7 @@ mod metrics;
 mod model;
 mod moves;
 mod old_client;
+mod outages;
 mod playbooks;
 mod processing;
 mod profiles;
