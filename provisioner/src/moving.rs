@@ -224,8 +224,10 @@ pub(crate) async fn take_back(with: &Provisioner, job: &Job, tenant: &Tenant, fr
         with.settle().await?;
         return leave(with, tenant).await;
     }
-    online::end(with, tenant).await?;
+    let ended = online::end(with, tenant).await;
+    // What keeps a stream from being ended keeps nobody from writing.
     let_go(with, job, tenant, from).await?;
+    ended?;
     match moves::get(&with.control, tenant.id).await? {
         Some(Move { standing: Standing::Open(_), .. }) => drop_other(with, tenant).await,
         _ => Ok(()),

@@ -7,6 +7,7 @@
 
 mod backups;
 mod moves;
+mod unlucky;
 mod writer;
 
 use std::ops::ControlFlow;

@@ -1,0 +1,75 @@
+//! Moves that meet what a sweep does not: a slot that is lost, a cluster that does not come back before the move is taken back, a server
+//! that acknowledges before it writes, a worker that finishes what a command began.
+
+use serde_json::{Value, json};
+use strowger::control::clusters::Isolation;
+use strowger::control::tenants::Tenant;
+use tokio_postgres::Client;
+
+use crate::backup::store;
+use crate::crash::tapped::{Tapped, is_whole};
+use crate::moves::WRITE;
+use crate::moves::online::{allow, parts};
+use crate::moves::tenant_now;
+use crate::support::{Ran, World, private_world};
+
+const ONLINE: [&str; 5] = ["tenant", "move", "1", "--to", "dedicated"];
+const OFFLINE: [&str; 6] = ["tenant", "move", "1", "--to", "dedicated", "--offline"];
+/// A slot keeps what is written.
+const HAS_SLOT: &str = "select exists (select from pg_replication_slots)";
+/// And the target asks for it.
+const IS_ASKED: &str = "select exists (select from pg_replication_slots where active)";
+
+/// Whether the tenant's own logins may not write where it lives.
+fn is_held(w: &World, tenant: &Tenant) -> String {
+    format!(
+        "select not has_table_privilege('{}', '{}.memories', 'insert')",
+        w.prefix.tenant(tenant.id, "rw"),
+        tenant.schema
+    )
+}
+
+/// The tenant lives where it did, and may be written to.
+async fn is_served_at_home(w: &World, tenant: &Tenant) {
+    let now = tenant_now(w, tenant.id).await;
+    assert_eq!((now.cluster.as_str(), now.held), ("shared", false));
+    w.as_tenant(tenant.id).await.execute(WRITE, &[]).await.unwrap();
+}
+
+async fn newest_move(w: &World) -> (String, String) {
+    let sql = "select id::text, state from jobs where kind = 'move' order by jobs.id desc limit 1";
+    let row = crate::jobs::control(w).await.query_one(sql, &[]).await.unwrap();
+    (row.get(0), row.get(1))
+}
+
+fn is_clean(w: &World) {
+    let Ran { code, stdout, stderr } = w.ctl(&["doctor"]);
+    assert_eq!(code, Some(0), "{stdout} {stderr}");
+}
+
+/// Turns red when `take_back` ends what replicates before it lets the tenant be written to.
+#[test]
+fn a_move_that_is_taken_back_while_the_target_is_away_holds_nobody() {
+    private_world(async |w| {
+        allow(&w);
+        let tenant = w.tenant("One", Isolation::Schema).await;
+        let tapped = Tapped::new(&w).await;
+        let source = w.superuser("shared", &tenant.database).await;
+        // The command dies of it too: nobody lets the tenant go.
+        let die = async || {
+            tapped.kill_running();
+            w.servers().kill("dedicated");
+        };
+        tapped.once((&source, &is_held(&w, &tenant), 0), &ONLINE, die).await;
+        assert!(tenant_now(&w, tenant.id).await.held, "the control");
+        let (job, _) = newest_move(&w).await;
+        let cancelled = w.ctl(&["job", "cancel", &job]);
+        assert_eq!(cancelled.code, Some(4), "{}", cancelled.stderr);
+        is_served_at_home(&w, &tenant).await;
+        w.servers().start_again("dedicated").await;
+        assert_eq!(w.ctl(&["job", "wait", &job]).json()["state"], "cancelled");
+        assert_eq!(parts(&w).await, Vec::<String>::new());
+        is_served_at_home(&w, &tenant).await;
+        is_clean(&w);
+    });
+}
