@@ -73,3 +73,29 @@ fn a_move_that_is_taken_back_while_the_target_is_away_holds_nobody() {
         is_clean(&w);
     });
 }
+
+/// Turns red when a move is given up whatever it holds.
+#[test]
+fn a_move_that_holds_its_tenant_is_not_given_up() {
+    private_world(async |w| {
+        let tenant = w.tenant("One", Isolation::Schema).await;
+        let tapped = Tapped::new(&w).await;
+        let source = w.superuser("shared", &tenant.database).await;
+        let ended =
+            tapped.once((&source, &is_held(&w, &tenant), 0), &OFFLINE, async || w.servers().kill("shared")).await;
+        assert_eq!(ended.status.code(), Some(4), "{}", String::from_utf8_lossy(&ended.stderr));
+        // The last of its attempts, were it any other job.
+        let control = crate::jobs::control(&w).await;
+        control.batch_execute("update jobs set attempts = 9, not_before = now() where state = 'queued'").await.unwrap();
+        let (job, _) = newest_move(&w).await;
+        assert_eq!(w.ctl(&["job", "wait", &job]).code, Some(4));
+        assert_eq!(
+            (newest_move(&w).await, tenant_now(&w, tenant.id).await.held),
+            ((job.clone(), "queued".into()), true)
+        );
+        w.servers().start_again("shared").await;
+        assert_eq!(w.ctl(&["job", "wait", &job]).json()["state"], "done");
+        assert_eq!(tenant_now(&w, tenant.id).await.cluster, "dedicated");
+        is_clean(&w);
+    });
+}
