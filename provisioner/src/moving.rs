@@ -6,7 +6,8 @@
 //! `online` copies first, while the tenant is written to, and holds it only for what is left.
 //!
 //! What a newcomer gets wrong: a copy is only worth the lock under which it was made. A move that is gone on with after a kill copies anew,
-//! and turns only while the job is still its holder's.
+//! and turns only while the job is still its holder's. A holder can lose its lock and live on, when the control database dies and comes
+//! back: so it opens its sessions first and then asks whether the job is its own, because who takes the job over ends those sessions.
 
 mod online;
 
@@ -102,7 +103,8 @@ pub(crate) async fn carry(with: &Provisioner, job: &Job, tenant: &Tenant, from: 
     } else {
         carry_held(with, job, tenant, from, &to).await
     };
-    if done.is_err() {
+    // Whoever has taken the job over is not to be disturbed.
+    if done.is_err() && is_ours(with, job).await {
         let _ = online::end(with, tenant).await;
         // The first error is the one to tell.
         let _ = let_go(with, job, tenant, from).await;
@@ -111,15 +113,16 @@ pub(crate) async fn carry(with: &Provisioner, job: &Job, tenant: &Tenant, from: 
 }
 
 async fn carry_held(with: &Provisioner, job: &Job, tenant: &Tenant, from: &Cluster, to: &Cluster) -> Result<()> {
-    let began = Clock::system();
-    hold(with, job, tenant, Hold::Long).await?;
-    let mut here = AdminDb::open_for(with, from, &tenant.database, tenant).await?;
-    // Whatever was acknowledged is there when this returns, and nothing comes after it.
-    steps::ensure_grants(with, &mut here, tenant, false).await?;
     let (there, password) = arriving(with, tenant).await?;
     let (_, epoch) = steps::credential(with, tenant.id).await?;
     let prefix = &with.installation.prefix;
+    let mut here = AdminDb::open_for(with, from, &tenant.database, tenant).await?;
     let mut db = AdminDb::open_for(with, to, &there.database, &there).await?;
+    let began = Clock::system();
+    // After this no session is opened: who takes the job over ends those that are there.
+    hold(with, job, tenant, Hold::Long).await?;
+    // Whatever was acknowledged is there when this returns, and nothing comes after it.
+    steps::ensure_grants(with, &mut here, tenant, false).await?;
     let source = Owner::reading(&mut here, prefix, tenant).await?;
     let into = Owner::of(&mut db, prefix, &there).await?;
     drop_schemas(&into, &prefix.tenant(there.id, "owner")).await?;
@@ -172,6 +175,13 @@ async fn prove(to: &Cluster, there: &Tenant, password: &Secret, epoch: i32) -> R
         return Ok(());
     }
     Err(Error::Conflict(format!("{what} finds another tenant's data: nothing was changed")))
+}
+
+async fn is_ours(with: &Provisioner, job: &Job) -> bool {
+    match with.control.change(&with.actor).await {
+        Ok(mut change) => keep_job(with, job, &mut change).await.is_ok(),
+        Err(_) => false,
+    }
 }
 
 /// A job that was taken over meanwhile changes nothing any more.

@@ -25,10 +25,11 @@ const READ_AGAIN: u64 = 8 << 20;
 pub(super) async fn carry(with: &Provisioner, job: &Job, tenant: &Tenant, from: &Cluster, to: &Cluster) -> Result<()> {
     end(with, tenant).await?;
     let (there, password) = arriving(with, tenant).await?;
-    note(with, job, tenant, true).await?;
     let line = Line::open(with, (from, tenant), (to, &there)).await?;
     let mut here = AdminDb::open_for(with, from, &tenant.database, tenant).await?;
     let mut db = AdminDb::open_for(with, to, &there.database, &there).await?;
+    // After this no session is opened: who takes the job over ends those that are there.
+    note(with, job, tenant, true).await?;
     let prefix = &with.installation.prefix;
     let (_, epoch) = steps::credential(with, tenant.id).await?;
 

@@ -99,3 +99,50 @@ fn a_move_that_holds_its_tenant_is_not_given_up() {
         is_clean(&w);
     });
 }
+
+/// A move's lock is lost, another command takes the move over and brings it to its end, and who lost it lives and goes on where it was:
+/// after that, or, when the control database has died, beside it.
+///
+/// Turns red when a move asks whether its job is its own before it opens its sessions, since nobody ends those that it opens then; or when
+/// one that fails cleans up without asking.
+#[test]
+fn who_lost_a_move_without_knowing_disturbs_nobody() {
+    private_world(async |w| {
+        allow(&w);
+        let tenant = w.tenant("One", Isolation::Schema).await;
+        let tapped = Tapped::new(&w).await;
+        let is_held = is_held(&w, &tenant);
+        let mut written = 0;
+        let mut overtaken = async |when: (&Client, &str, usize), command: &[&str], control_dies: bool| {
+            let overtake = async || {
+                if control_dies {
+                    w.servers().kill("control");
+                    w.servers().start_again("control").await;
+                } else {
+                    let cut = "select pg_terminate_backend(pid, 1000) from pg_locks where locktype = 'advisory'";
+                    crate::jobs::control(&w).await.batch_execute(cut).await.unwrap();
+                }
+                w.ctl(command).json();
+                w.as_tenant(tenant.id).await.execute(WRITE, &[]).await.unwrap();
+                written += 1;
+            };
+            let ended = tapped.once(when, command, overtake).await;
+            assert!(!ended.status.success(), "{command:?}: it does not know what became of its move");
+            let found = "select count(*) from memories where user_id = 'x'";
+            let found: i64 = w.as_tenant(tenant.id).await.query_one(found, &[]).await.unwrap().get(0);
+            assert_eq!(found, written, "{command:?} {}", when.2);
+            assert_eq!(parts(&w).await, Vec::<String>::new(), "{command:?} {}", when.2);
+            w.ctl(&["tenant", "move", "1", "--undo"]).json();
+        };
+        for later in (0..9).step_by(if is_whole() { 1 } else { 4 }) {
+            for control_dies in [false, true] {
+                let source = w.superuser("shared", &tenant.database).await;
+                overtaken((&source, &is_held, later), &OFFLINE, control_dies).await;
+                let control = crate::jobs::control(&w).await;
+                let replicates = "select exists (select from moves where replicates)";
+                overtaken((&control, replicates, later), &ONLINE, control_dies).await;
+            }
+        }
+        is_clean(&w);
+    });
+}
