@@ -19,6 +19,10 @@ const GRACE: Duration = Duration::from_secs(30);
 /// How often sessions that are to end are looked for.
 const LOOK: Duration = Duration::from_millis(25);
 
+/// What is committed is on the disk before control is told of it, also on a server that acknowledges its tenants' writes before that.
+const DURABLE: &str =
+    "select set_config('synchronous_commit', 'local', false) where current_setting('synchronous_commit') = 'off'";
+
 /// An identifier as SQL. Ours are made of ids and a checked prefix; quoting is the second lock on the door.
 pub(crate) fn ident(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
@@ -186,6 +190,7 @@ impl AdminDb {
         config.application_name(&name);
         let client = connect(config, &cluster.address, &what).await?;
         let db = Self { client, cluster: cluster.id, database: database.to_owned(), what };
+        db.run(DURABLE).await?;
         let which = "usename = $1::text::name and starts_with(application_name, $2) and application_name <> $3";
         db.end_sessions(which, &[&user, &Self::sessions_of(tenant), &name]).await?;
         Ok(db)
@@ -212,13 +217,18 @@ impl AdminDb {
         config.application_name(name);
         let client = connect(config, &cluster.address, &what).await?;
         let db = Self { client, cluster: cluster.id, database: database.to_owned(), what };
-        db.run(&format!("set role {}", ident(&with.installation.prefix.name("admin")))).await?;
+        db.run(&format!("set role {}; {DURABLE}", ident(&with.installation.prefix.name("admin")))).await?;
         Ok(db)
+    }
+
+    /// Whether its server has not gone away.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.client.is_closed()
     }
 
     /// Whether it can go on to be used for that database.
     pub(crate) fn is_open_in(&self, database: &str) -> bool {
-        self.database == database && !self.client.is_closed()
+        self.database == database && self.is_open()
     }
 
     /// Runs statements without parameters.

@@ -132,10 +132,9 @@ impl Line {
 
     /// Up to where everything that was acknowledged so far stands in the source's log.
     ///
-    /// What a server without synchronous commits has acknowledged may not be on its disk, where replication reads: a commit of our own
-    /// that waits for the disk takes it along.
+    /// What a server without synchronous commits has acknowledged may not be on its disk, where replication reads: a commit of our own,
+    /// all of which wait for the disk, takes it along.
     pub(crate) async fn acknowledged(&self) -> Result<String> {
-        self.here.run("set synchronous_commit = 'local'").await?;
         let sql = "select pg_current_wal_insert_lsn()::text, pg_logical_emit_message(true, 'strowger', '')::text";
         let at = self.here.query(sql, &[]).await?;
         Ok(at.first().map_or_else(String::new, |row| row.get(0)))

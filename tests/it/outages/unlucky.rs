@@ -100,6 +100,44 @@ fn a_move_that_holds_its_tenant_is_not_given_up() {
     });
 }
 
+/// What control was told is on a cluster's disk, also where that acknowledges its tenants' writes before it writes them.
+///
+/// Turns red when the provisioner's sessions leave it to the server when to write what they commit.
+#[test]
+fn a_server_that_acknowledges_before_it_writes_forgets_nothing_that_control_was_told() {
+    private_world(async |w| {
+        allow(&w);
+        w.tenant("One", Isolation::Schema).await;
+        let made = w.ctl(&["backup", "create", "--tenant", "1", "--to", store(&w).to_str().unwrap()]).json();
+        let restore = ["backup", "restore", made[0]["id"].as_str().unwrap(), "--in-place"];
+        let tapped = Tapped::new(&w).await;
+        for server in ["shared", "dedicated"] {
+            w.servers().set(server, "synchronous_commit = off").await;
+            w.servers().set(server, "wal_writer_delay = 10000").await;
+        }
+        let moved = "select c.name = 'dedicated' from placements p join clusters c on c.id = p.cluster_id";
+        let swapped = "select exists (select from replaced_schemas)";
+        for (server, told, command) in
+            [("shared", swapped, &restore[..]), ("dedicated", moved, &ONLINE), ("dedicated", moved, &OFFLINE)]
+        {
+            let control = crate::jobs::control(&w).await;
+            let die = async || {
+                w.servers().kill(server);
+                w.servers().start_again(server).await;
+            };
+            if !tapped.once((&control, told, 0), command, die).await.status.success() {
+                tapped.run(command).await;
+            }
+            w.as_tenant(1.try_into().unwrap()).await.execute(WRITE, &[]).await.unwrap();
+            assert_eq!(parts(&w).await, Vec::<String>::new(), "{command:?}");
+            is_clean(&w);
+            if server == "dedicated" {
+                w.ctl(&["tenant", "move", "1", "--undo"]).json();
+            }
+        }
+    });
+}
+
 /// A move's lock is lost, another command takes the move over and brings it to its end, and who lost it lives and goes on where it was:
 /// after that, or, when the control database has died, beside it.
 ///
