@@ -161,13 +161,15 @@ impl Line {
         let (mut left, mut last) = (patience, String::new());
         loop {
             let found = self.here.query(sql, &[&self.name, &at]).await?;
-            let Some(row) = found.first().filter(|row| !row.get::<_, bool>(2)) else {
-                return Err(Error::Unavailable(
-                    "the source did not keep what was written (max_slot_wal_keep_size): nothing was changed".into(),
-                ));
-            };
+            let Some(row) = found.first() else { return Err(self.lost("somebody dropped it")) };
+            if row.get(2) {
+                return Err(self.lost("the source did not keep what was written (max_slot_wal_keep_size)"));
+            }
             if row.get(0) {
                 return Ok(());
+            }
+            if !self.there.is_open() {
+                return Err(Error::Unavailable(format!("{} went away: nothing was changed", self.there.what())));
             }
             let now: String = row.get(1);
             if now != last {
@@ -182,6 +184,10 @@ impl Line {
             tokio::time::sleep(LOOK).await;
             left = left.saturating_sub(LOOK);
         }
+    }
+
+    fn lost(&self, why: &str) -> Error {
+        Error::Unavailable(format!("replication slot {} is lost: {why}; the move begins anew", self.name))
     }
 
     /// Leaves nothing at either end.

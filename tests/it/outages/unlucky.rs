@@ -100,6 +100,63 @@ fn a_move_that_holds_its_tenant_is_not_given_up() {
     });
 }
 
+/// Wherever the slot is lost, and however. Turns red when the error does not say that it was the slot.
+#[test]
+fn a_move_whose_slot_is_lost_is_begun_anew() {
+    private_world(async |w| {
+        allow(&w);
+        let tenant = w.tenant("One", Isolation::Schema).await;
+        let tapped = Tapped::new(&w).await;
+        // No more than this is kept for anybody: less than a segment.
+        w.servers().set("shared", "max_slot_wal_keep_size = 1").await;
+        for (when, outgrown) in [(HAS_SLOT, false), (HAS_SLOT, true), (IS_ASKED, false), (IS_ASKED, true)] {
+            let source = w.superuser("shared", "postgres").await;
+            let lose = async || if outgrown { outgrow(&source).await } else { drop_slot(&source).await };
+            let ended = tapped.once((&source, when, 0), &ONLINE, lose).await;
+            let said = String::from_utf8_lossy(&ended.stderr);
+            assert_eq!(ended.status.code(), Some(4), "{when} {outgrown}: {said}");
+            assert!(said.contains("replication slot"), "{when} {outgrown}: {said}");
+            is_served_at_home(&w, &tenant).await;
+            assert_eq!(parts(&w).await, Vec::<String>::new(), "{when} {outgrown}");
+            assert_eq!(newest_move(&w).await.1, "queued", "{when} {outgrown}: it is begun anew");
+            let (again, _) = tapped.run(&ONLINE).await;
+            assert_eq!((&again["cluster"], &again["held"]), (&json!("dedicated"), &json!(false)));
+            w.ctl(&["tenant", "move", "1", "--undo"]).json();
+        }
+        is_clean(&w);
+    });
+}
+
+/// Whoever asks for it is sent away as often as it comes back.
+async fn drop_slot(db: &Client) {
+    let gone = async || {
+        db.batch_execute("select pg_terminate_backend(active_pid, 1000) from pg_replication_slots where active")
+            .await
+            .unwrap();
+        let dropped = db.batch_execute("select pg_drop_replication_slot(slot_name) from pg_replication_slots").await;
+        dropped.is_ok() && !db.query_one(HAS_SLOT, &[]).await.unwrap().get::<_, bool>(0)
+    };
+    crate::support::until("the slot is dropped", gone).await;
+}
+
+/// More is written than the server keeps. Whoever asks is stopped, so that it falls behind.
+async fn outgrow(db: &Client) {
+    let lost = async || {
+        for _ in 0..3 {
+            db.batch_execute("select pg_logical_emit_message(false, 'test', 'x'); select pg_switch_wal()")
+                .await
+                .unwrap();
+        }
+        db.batch_execute("select pg_terminate_backend(active_pid, 1000) from pg_replication_slots where active")
+            .await
+            .unwrap();
+        db.batch_execute("checkpoint").await.unwrap();
+        let sql = "select bool_and(wal_status = 'lost') from pg_replication_slots";
+        db.query_one(sql, &[]).await.unwrap().get::<_, Option<bool>>(0) == Some(true)
+    };
+    crate::support::until("the slot is lost", lost).await;
+}
+
 /// What control was told is on a cluster's disk, also where that acknowledges its tenants' writes before it writes them.
 ///
 /// Turns red when the provisioner's sessions leave it to the server when to write what they commit.
@@ -135,6 +192,33 @@ fn a_server_that_acknowledges_before_it_writes_forgets_nothing_that_control_was_
                 w.ctl(&["tenant", "move", "1", "--undo"]).json();
             }
         }
+    });
+}
+
+/// Whoever looks for what is left undone finds it, whichever server died.
+#[test]
+fn a_worker_finishes_the_move_that_a_dead_server_interrupted() {
+    private_world(async |w| {
+        allow(&w);
+        let tenant = w.tenant("One", Isolation::Schema).await;
+        let tapped = Tapped::new(&w).await;
+        for server in ["shared", "dedicated", "control"] {
+            let source = w.superuser("shared", "postgres").await;
+            let ended = tapped.once((&source, IS_ASKED, 0), &ONLINE, async || w.servers().kill(server)).await;
+            assert_eq!(ended.status.code(), Some(4), "{server}: {}", String::from_utf8_lossy(&ended.stderr));
+            w.servers().start_again(server).await;
+            let mut worker = crate::jobs::worker(&w);
+            let control = crate::jobs::control(&w).await;
+            crate::jobs::until(&control, "select not exists (select from jobs where state in ('queued', 'running'))")
+                .await;
+            worker.kill().await.unwrap();
+            assert_eq!(tenant_now(&w, tenant.id).await.cluster, "dedicated", "{server}");
+            let shown: Value = w.ctl(&["tenant", "show", "1"]).json();
+            assert_eq!(shown["held"], json!(false), "{server}");
+            assert_eq!(parts(&w).await, Vec::<String>::new(), "{server}");
+            w.ctl(&["tenant", "move", "1", "--undo"]).json();
+        }
+        is_clean(&w);
     });
 }
 
