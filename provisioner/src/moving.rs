@@ -13,7 +13,7 @@ mod online;
 
 use strowger::clock::Clock;
 use strowger::control::clusters::{self, Cluster, Isolation};
-use strowger::control::jobs::{self, Job};
+use strowger::control::jobs::Job;
 use strowger::control::keys::Ring;
 use strowger::control::moves::{self, Hold, Move, Place, Standing};
 use strowger::control::tenants::{State, Tenant};
@@ -104,7 +104,7 @@ pub(crate) async fn carry(with: &Provisioner, job: &Job, tenant: &Tenant, from: 
         carry_held(with, job, tenant, from, &to).await
     };
     // Whoever has taken the job over is not to be disturbed.
-    if done.is_err() && is_ours(with, job).await {
+    if done.is_err() && with.change_of(job).await.is_ok() {
         let _ = online::end(with, tenant).await;
         // The first error is the one to tell.
         let _ = let_go(with, job, tenant, from).await;
@@ -147,8 +147,7 @@ async fn turn(
     } else {
         steps::fence(with, to, there).await?;
     }
-    let mut change = with.control.change(&with.actor).await?;
-    keep_job(with, job, &mut change).await?;
+    let mut change = with.change_of(job).await?;
     let keep_s = job.params["keep_s"].as_i64().unwrap_or_default();
     let held_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     moves::turn(&mut change, tenant.id, epoch, keep_s, held_ms).await?;
@@ -177,25 +176,9 @@ async fn prove(to: &Cluster, there: &Tenant, password: &Secret, epoch: i32) -> R
     Err(Error::Conflict(format!("{what} finds another tenant's data: nothing was changed")))
 }
 
-async fn is_ours(with: &Provisioner, job: &Job) -> bool {
-    match with.control.change(&with.actor).await {
-        Ok(mut change) => keep_job(with, job, &mut change).await.is_ok(),
-        Err(_) => false,
-    }
-}
-
-/// A job that was taken over meanwhile changes nothing any more.
-async fn keep_job(with: &Provisioner, job: &Job, change: &mut strowger::control::Change) -> Result<()> {
-    if jobs::keep(change, job, &with.run).await? {
-        return Ok(());
-    }
-    Err(Error::Unavailable(format!("job {} was taken over by another process: `strowgerctl job show {0}`", job.id)))
-}
-
 /// Nothing is written to the tenant any more, says control.
 async fn hold(with: &Provisioner, job: &Job, tenant: &Tenant, how: Hold) -> Result<()> {
-    let mut change = with.control.change(&with.actor).await?;
-    keep_job(with, job, &mut change).await?;
+    let mut change = with.change_of(job).await?;
     moves::hold(&mut change, tenant.id, Some(how)).await?;
     change.commit().await?;
     with.settle().await.map(drop)
@@ -203,9 +186,8 @@ async fn hold(with: &Provisioner, job: &Job, tenant: &Tenant, how: Hold) -> Resu
 
 /// The tenant is written to again where it lives, unless it has turned after all: then nothing may be written where it lived.
 async fn let_go(with: &Provisioner, job: &Job, tenant: &Tenant, from: &Cluster) -> Result<()> {
-    let mut change = with.control.change(&with.actor).await?;
-    // A turn of which we heard no end has this row: it ends first.
-    keep_job(with, job, &mut change).await?;
+    // A turn of which we heard no end has the job's row: it ends first.
+    let mut change = with.change_of(job).await?;
     if lives_on(&steps::tenant(with, tenant.id).await?, &destination(with, job).await?) {
         return Ok(());
     }

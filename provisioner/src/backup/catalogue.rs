@@ -63,9 +63,10 @@ pub(crate) async fn back_up(with: &Provisioner, job: &Job, tenant: &Tenant, clus
     let began = Clock::system();
     let store = Store::named(&backup.store)?;
     let mut db = AdminDb::open_for(with, cluster, &tenant.database, tenant).await?;
-    let dumped = dump(with, &mut db, tenant, backup.id, &store).await;
-    if dumped.is_err() {
-        // Whoever tries again begins anew; until then nothing lies about. The first error is the one to tell.
+    let dumped = dump(with, job, &mut db, tenant, backup.id, &store).await;
+    if dumped.is_err() && with.change_of(job).await.is_ok() {
+        // Whoever tries again begins anew; until then nothing lies about. The first error is the one to tell. Who has taken the job over
+        // may have written all of it by now.
         let _ = store.delete(backup.id).await;
     }
     dumped?;

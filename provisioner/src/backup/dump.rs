@@ -1,6 +1,7 @@
 //! Reads all of a tenant's tables in one snapshot, and writes them as they come.
 
 use futures_util::TryStreamExt as _;
+use strowger::control::jobs::Job;
 use strowger::control::keys::{self, Ring};
 use strowger::control::tenants::Tenant;
 use strowger::schema::{self, HISTORY_TABLE};
@@ -17,7 +18,14 @@ use crate::error::{Error, Result};
 use crate::steps::Owner;
 
 /// Writes a whole backup. One of that id that is there already stays: it is whole.
-pub(crate) async fn dump(with: &Provisioner, db: &mut AdminDb, tenant: &Tenant, id: Uuid, store: &Store) -> Result<()> {
+pub(crate) async fn dump(
+    with: &Provisioner,
+    job: &Job,
+    db: &mut AdminDb,
+    tenant: &Tenant,
+    id: Uuid,
+    store: &Store,
+) -> Result<()> {
     if store.has(id).await? {
         return Ok(());
     }
@@ -32,11 +40,18 @@ pub(crate) async fn dump(with: &Provisioner, db: &mut AdminDb, tenant: &Tenant, 
         read = owner.lay_down().await;
     }
     let writing = pieces.end();
-    if read.is_err() {
-        writing.abandon().await;
-        return read;
+    // Whoever takes the job over begins anew in the same place: what is there by then is not ours to complete.
+    let ours = match read {
+        Ok(()) => with.change_of(job).await,
+        Err(error) => Err(error),
+    };
+    match ours {
+        Ok(_until_it_is_complete) => writing.complete(&seal.close(&manifest)?).await,
+        Err(error) => {
+            writing.abandon().await;
+            Err(error)
+        }
     }
-    writing.complete(&seal.close(&manifest)?).await
 }
 
 async fn read_all(owner: &Owner<'_>, pieces: &mut Pieces<'_>, manifest: &mut Manifest) -> Result<()> {

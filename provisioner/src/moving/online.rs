@@ -8,7 +8,7 @@ use strowger::control::jobs::Job;
 use strowger::control::moves::{self, Hold, Move};
 use strowger::control::tenants::{State, Tenant};
 
-use super::{arriving, drop_schemas, hold, keep_job, registered, turn};
+use super::{arriving, drop_schemas, hold, registered, turn};
 use crate::Provisioner;
 use crate::admin_db::AdminDb;
 use crate::backup::{self, Target};
@@ -67,8 +67,7 @@ pub(super) async fn carry(with: &Provisioner, job: &Job, tenant: &Tenant, from: 
 }
 
 async fn note(with: &Provisioner, job: &Job, tenant: &Tenant, replicates: bool) -> Result<()> {
-    let mut change = with.control.change(&with.actor).await?;
-    keep_job(with, job, &mut change).await?;
+    let mut change = with.change_of(job).await?;
     moves::replicate(&mut change, tenant.id, replicates).await?;
     Ok(change.commit().await?)
 }

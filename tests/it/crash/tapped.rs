@@ -141,9 +141,9 @@ impl Tapped {
         ended
     }
 
-    /// Kills the command that is being looked at.
-    pub(crate) fn kill_running(&self) {
-        signal(self.running.load(Ordering::Relaxed), "KILL");
+    /// Sends the command that is being looked at a signal.
+    pub(crate) fn signal_running(&self, name: &str) {
+        signal(self.running.load(Ordering::Relaxed), name);
     }
 
     /// Runs a command to whatever end. Before its first statement by which `question`, asked of a database, is answered with yes, or so

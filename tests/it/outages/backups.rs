@@ -7,7 +7,7 @@ use strowger::control::jobs::Kind;
 use strowger::control::tenants::Tenant;
 
 use super::writer::Writer;
-use super::{deaths, steps_of, strike};
+use super::{before, deaths, steps_of, strike};
 use crate::backup::{lying, store};
 use crate::crash::Catalog;
 use crate::crash::tapped::Tapped;
@@ -21,7 +21,7 @@ const SERVERS: [&str; 2] = ["shared", "control"];
 fn a_backup_outlives_its_servers() {
     private_world(async |w| {
         let tenant = w.tenant("One", Isolation::Schema).await;
-        let before = Catalog::read(&w).await;
+        let catalog = Catalog::read(&w).await;
         let tapped = Tapped::new(&w).await;
         let to = store(&w);
         let create = ["backup", "create", "--tenant", "1", "--to", to.to_str().unwrap()];
@@ -54,8 +54,36 @@ fn a_backup_outlives_its_servers() {
         };
         tokio::join!(striking, writer.write(&w, tenant.id));
         println!("backup create: {struck} deaths of source and control database");
-        before.still_holds(&w).await;
+        catalog.still_holds(&w).await;
         w.ctl(&["audit", "verify"]).json();
+    });
+}
+
+/// A backup's lock is lost, another command takes it over and writes all of it, and who lost it lives and goes on.
+///
+/// Turns red when one that fails deletes what is in its place without asking whether its job is its own.
+#[test]
+fn who_lost_a_backup_without_knowing_takes_nothing_away() {
+    private_world(async |w| {
+        w.tenant("One", Isolation::Schema).await;
+        let tapped = Tapped::new(&w).await;
+        let to = store(&w);
+        let create = ["backup", "create", "--tenant", "1", "--to", to.to_str().unwrap()];
+        for statement in [8, 16, 24, 32] {
+            let overtake = async || {
+                let cut = "select pg_terminate_backend(pid, 1000) from pg_locks where locktype = 'advisory'";
+                crate::jobs::control(&w).await.batch_execute(cut).await.unwrap();
+                tapped.signal_running("STOP");
+                w.ctl(&create).json();
+                tapped.signal_running("CONT");
+            };
+            let ended = before(&w, &tapped, (Some("back-up"), statement), &create, overtake).await.unwrap();
+            assert!(!ended.status.success(), "{statement}: it does not know what became of its backup");
+            for backup in w.ctl(&["backup", "list"]).json().as_array().unwrap() {
+                w.ctl(&["backup", "verify", backup["id"].as_str().unwrap()]).json();
+            }
+        }
+        assert_eq!(lying(&w).len(), 4);
     });
 }
 
@@ -64,7 +92,7 @@ fn a_backup_outlives_its_servers() {
 fn a_restore_outlives_its_servers() {
     private_world(async |w| {
         let tenant = w.tenant("One", Isolation::Schema).await;
-        let before = Catalog::read(&w).await;
+        let catalog = Catalog::read(&w).await;
         let tapped = Tapped::new(&w).await;
         let made = w.ctl(&["backup", "create", "--tenant", "1", "--to", store(&w).to_str().unwrap()]).json();
         let restore = ["backup", "restore", made[0]["id"].as_str().unwrap(), "--in-place"];
@@ -104,7 +132,7 @@ fn a_restore_outlives_its_servers() {
         let control = crate::jobs::control(&w).await;
         control.batch_execute("update replaced_schemas set kept_until = now()").await.unwrap();
         assert_eq!(provisioner::restore::end_kept(&w.with).await.unwrap(), 1);
-        before.still_holds(&w).await;
+        catalog.still_holds(&w).await;
         w.ctl(&["audit", "verify"]).json();
     });
 }

@@ -57,7 +57,7 @@ fn a_move_that_is_taken_back_while_the_target_is_away_holds_nobody() {
         let source = w.superuser("shared", &tenant.database).await;
         // The command dies of it too: nobody lets the tenant go.
         let die = async || {
-            tapped.kill_running();
+            tapped.signal_running("KILL");
             w.servers().kill("dedicated");
         };
         tapped.once((&source, &is_held(&w, &tenant), 0), &ONLINE, die).await;
@@ -74,27 +74,32 @@ fn a_move_that_is_taken_back_while_the_target_is_away_holds_nobody() {
     });
 }
 
-/// Turns red when a move is given up whatever it holds.
+/// Turns red when a job is given up whatever became of its tenant.
 #[test]
-fn a_move_that_holds_its_tenant_is_not_given_up() {
+fn what_keeps_its_tenant_from_being_served_is_not_given_up() {
     private_world(async |w| {
         let tenant = w.tenant("One", Isolation::Schema).await;
+        let made = w.ctl(&["backup", "create", "--tenant", "1", "--to", store(&w).to_str().unwrap()]).json();
+        let restore = ["backup", "restore", made[0]["id"].as_str().unwrap(), "--in-place"];
         let tapped = Tapped::new(&w).await;
-        let source = w.superuser("shared", &tenant.database).await;
-        let ended =
-            tapped.once((&source, &is_held(&w, &tenant), 0), &OFFLINE, async || w.servers().kill("shared")).await;
-        assert_eq!(ended.status.code(), Some(4), "{}", String::from_utf8_lossy(&ended.stderr));
-        // The last of its attempts, were it any other job.
-        let control = crate::jobs::control(&w).await;
-        control.batch_execute("update jobs set attempts = 9, not_before = now() where state = 'queued'").await.unwrap();
-        let (job, _) = newest_move(&w).await;
-        assert_eq!(w.ctl(&["job", "wait", &job]).code, Some(4));
-        assert_eq!(
-            (newest_move(&w).await, tenant_now(&w, tenant.id).await.held),
-            ((job.clone(), "queued".into()), true)
-        );
-        w.servers().start_again("shared").await;
-        assert_eq!(w.ctl(&["job", "wait", &job]).json()["state"], "done");
+        let login = w.prefix.tenant(tenant.id, "a");
+        let is_shut = format!("select not rolcanlogin from pg_roles where rolname = '{login}'");
+        for (out, command) in [(is_shut, &restore[..]), (is_held(&w, &tenant), &OFFLINE)] {
+            let source = w.superuser("shared", &tenant.database).await;
+            let ended = tapped.once((&source, &out, 0), command, async || w.servers().kill("shared")).await;
+            assert_eq!(ended.status.code(), Some(4), "{}", String::from_utf8_lossy(&ended.stderr));
+            // The last of its attempts, were it any other job.
+            let control = crate::jobs::control(&w).await;
+            let last = "update jobs set attempts = 9, not_before = now() where state = 'queued'";
+            control.batch_execute(last).await.unwrap();
+            let newest = "select id::text, state from jobs order by jobs.id desc limit 1";
+            let job: String = control.query_one(newest, &[]).await.unwrap().get(0);
+            assert_eq!(w.ctl(&["job", "wait", &job]).code, Some(4), "{command:?}");
+            assert_eq!(control.query_one(newest, &[]).await.unwrap().get::<_, String>(1), "queued", "{command:?}");
+            w.servers().start_again("shared").await;
+            assert_eq!(w.ctl(&["job", "wait", &job]).json()["state"], "done");
+            w.as_tenant(tenant.id).await.execute(WRITE, &[]).await.unwrap();
+        }
         assert_eq!(tenant_now(&w, tenant.id).await.cluster, "dedicated");
         is_clean(&w);
     });
@@ -243,10 +248,12 @@ fn who_lost_a_move_without_knowing_disturbs_nobody() {
                 } else {
                     let cut = "select pg_terminate_backend(pid, 1000) from pg_locks where locktype = 'advisory'";
                     crate::jobs::control(&w).await.batch_execute(cut).await.unwrap();
+                    tapped.signal_running("STOP");
                 }
                 w.ctl(command).json();
                 w.as_tenant(tenant.id).await.execute(WRITE, &[]).await.unwrap();
                 written += 1;
+                tapped.signal_running("CONT");
             };
             let ended = tapped.once(when, command, overtake).await;
             assert!(!ended.status.success(), "{command:?}: it does not know what became of its move");
