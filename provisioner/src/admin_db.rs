@@ -16,8 +16,14 @@ use crate::error::{Error, Result};
 
 /// How long sessions of a login that is refused may take to end by themselves: longer than a server's request may take.
 const GRACE: Duration = Duration::from_secs(30);
+/// How many jobs one session serves: it remembers the tables of every tenant that it has seen, for as long as it lives.
+const JOBS_OF_A_SESSION: u32 = 50;
 /// How often sessions that are to end are looked for.
 const LOOK: Duration = Duration::from_millis(25);
+
+/// What is committed is on the disk before control is told of it, also on a server that acknowledges its tenants' writes before that.
+const DURABLE: &str =
+    "select set_config('synchronous_commit', 'local', false) where current_setting('synchronous_commit') = 'off'";
 
 /// An identifier as SQL. Ours are made of ids and a checked prefix; quoting is the second lock on the door.
 pub(crate) fn ident(name: &str) -> String {
@@ -85,6 +91,8 @@ pub(crate) struct AdminDb {
     cluster: ClusterId,
     database: String,
     what: String,
+    /// How many it was opened and kept for.
+    jobs: u32,
 }
 
 impl AdminDb {
@@ -136,8 +144,9 @@ impl AdminDb {
     }
 
     /// Keeps the session for the process's next job, under a name that no holder of a tenant's lock ends.
-    pub(crate) async fn keep(self, with: &Provisioner) {
-        if self.rename("strowgerctl").await.is_ok() {
+    pub(crate) async fn keep(mut self, with: &Provisioner) {
+        self.jobs += 1;
+        if self.jobs <= JOBS_OF_A_SESSION && self.rename("strowgerctl").await.is_ok() {
             with.kept_sessions.put(self);
         }
     }
@@ -198,7 +207,8 @@ impl AdminDb {
         let name = Self::session_of(with, tenant);
         config.application_name(&name);
         let client = connect(config, &cluster.address, &what).await?;
-        let db = Self { client, cluster: cluster.id, database: database.to_owned(), what };
+        let db = Self { client, cluster: cluster.id, database: database.to_owned(), what, jobs: 1 };
+        db.run(DURABLE).await?;
         let which = "usename = $1::text::name and starts_with(application_name, $2) and application_name <> $3";
         db.end_sessions(which, &[&user, &Self::sessions_of(tenant), &name]).await?;
         Ok(db)
@@ -235,14 +245,19 @@ impl AdminDb {
         let mut config = login(&cluster.address, user, password, database);
         config.application_name(name);
         let client = connect(config, &cluster.address, &what).await?;
-        let db = Self { client, cluster: cluster.id, database: database.to_owned(), what };
-        db.run(&format!("set role {}", ident(&with.installation.prefix.name("admin")))).await?;
+        let db = Self { client, cluster: cluster.id, database: database.to_owned(), what, jobs: 1 };
+        db.run(&format!("set role {}; {DURABLE}", ident(&with.installation.prefix.name("admin")))).await?;
         Ok(db)
+    }
+
+    /// Whether its server has not gone away.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.client.is_closed()
     }
 
     /// Whether it can go on to be used for that database.
     pub(crate) fn is_open_in(&self, database: &str) -> bool {
-        self.database == database && !self.client.is_closed()
+        self.database == database && self.is_open()
     }
 
     /// Runs statements without parameters.

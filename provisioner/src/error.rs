@@ -87,6 +87,10 @@ impl Error {
     pub fn postgres(doing: impl Into<String>) -> impl FnOnce(tokio_postgres::Error) -> Self {
         let doing = doing.into();
         move |error| match error.as_db_error() {
+            // Shutting down, killed, starting up, out of slots: gone for now.
+            Some(db) if matches!(db.code().code(), "57P01" | "57P02" | "57P03" | "53300") => {
+                Self::Unavailable(format!("{doing}: {} (SQLSTATE {})", db.message(), db.code().code()))
+            }
             Some(db) => {
                 Self::Postgres { doing, sqlstate: db.code().code().to_owned(), message: db.message().to_owned() }
             }

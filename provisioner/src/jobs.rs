@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use strowger::control::jobs::{self, Job, State, Wanted};
+use strowger::control::jobs::{self, Job, Kind, State, Wanted};
 
 use crate::error::{Error, Result};
 use crate::{Provisioner, operations, reconcile};
@@ -12,6 +12,11 @@ pub async fn get(with: &Provisioner, id: i64) -> Result<Job> {
     jobs::get(&with.control, id)
         .await?
         .ok_or_else(|| Error::Conflict(format!("there is no job {id}: see `strowgerctl job list`")))
+}
+
+/// What the steps of a kind of job are called, in the order in which they are carried out.
+pub fn steps(kind: Kind) -> Vec<&'static str> {
+    operations::steps(kind).iter().map(|step| step.name()).collect()
 }
 
 /// Carries out once more a job that was given up.

@@ -61,7 +61,7 @@ use std::time::Duration;
 
 use strowger::control::changes::{self, Heard};
 use strowger::control::installation::{self, Installation};
-use strowger::control::jobs::{HOLDER_PREFIX, Job};
+use strowger::control::jobs::{self as job_rows, HOLDER_PREFIX, Job};
 use strowger::control::keys::{self, Ring};
 use strowger::control::{Actor, Change, Control};
 use strowger::vault::{DataKey, MasterRing, Scope};
@@ -144,6 +144,16 @@ impl Provisioner {
     /// Begins a change in the name of who acts.
     async fn change(&self) -> Result<Change> {
         Ok(self.control.change(&self.actor).await?)
+    }
+
+    /// The same for a job of ours, which stays ours until the change ends. One that was taken over changes nothing any more.
+    async fn change_of(&self, job: &Job) -> Result<Change> {
+        let mut change = self.change().await?;
+        if job_rows::keep(&mut change, job, &self.run).await? {
+            return Ok(change);
+        }
+        let text = format!("job {} was taken over by another process: `strowgerctl job show {0}`", job.id);
+        Err(Error::Unavailable(text))
     }
 
     /// What holds for the whole installation.

@@ -6,13 +6,14 @@
 //! `online` copies first, while the tenant is written to, and holds it only for what is left.
 //!
 //! What a newcomer gets wrong: a copy is only worth the lock under which it was made. A move that is gone on with after a kill copies anew,
-//! and turns only while the job is still its holder's.
+//! and turns only while the job is still its holder's. A holder can lose its lock and live on, when the control database dies and comes
+//! back: so it opens its sessions first and then asks whether the job is its own, because who takes the job over ends those sessions.
 
 mod online;
 
 use strowger::clock::Clock;
 use strowger::control::clusters::{self, Cluster, Isolation};
-use strowger::control::jobs::{self, Job};
+use strowger::control::jobs::Job;
 use strowger::control::keys::Ring;
 use strowger::control::moves::{self, Hold, Move, Place, Standing};
 use strowger::control::tenants::{State, Tenant};
@@ -102,7 +103,8 @@ pub(crate) async fn carry(with: &Provisioner, job: &Job, tenant: &Tenant, from: 
     } else {
         carry_held(with, job, tenant, from, &to).await
     };
-    if done.is_err() {
+    // Whoever has taken the job over is not to be disturbed.
+    if done.is_err() && with.change_of(job).await.is_ok() {
         let _ = online::end(with, tenant).await;
         // The first error is the one to tell.
         let _ = let_go(with, job, tenant, from).await;
@@ -111,15 +113,16 @@ pub(crate) async fn carry(with: &Provisioner, job: &Job, tenant: &Tenant, from: 
 }
 
 async fn carry_held(with: &Provisioner, job: &Job, tenant: &Tenant, from: &Cluster, to: &Cluster) -> Result<()> {
-    let began = Clock::system();
-    hold(with, job, tenant, Hold::Long).await?;
-    let mut here = AdminDb::open_for(with, from, &tenant.database, tenant).await?;
-    // Whatever was acknowledged is there when this returns, and nothing comes after it.
-    steps::ensure_grants(with, &mut here, tenant, false).await?;
     let (there, password) = arriving(with, tenant).await?;
     let (_, epoch) = steps::credential(with, tenant.id).await?;
     let prefix = &with.installation.prefix;
+    let mut here = AdminDb::open_for(with, from, &tenant.database, tenant).await?;
     let mut db = AdminDb::open_for(with, to, &there.database, &there).await?;
+    let began = Clock::system();
+    // After this no session is opened: who takes the job over ends those that are there.
+    hold(with, job, tenant, Hold::Long).await?;
+    // Whatever was acknowledged is there when this returns, and nothing comes after it.
+    steps::ensure_grants(with, &mut here, tenant, false).await?;
     let source = Owner::reading(&mut here, prefix, tenant).await?;
     let into = Owner::of(&mut db, prefix, &there).await?;
     drop_schemas(&into, &prefix.tenant(there.id, "owner")).await?;
@@ -144,8 +147,7 @@ async fn turn(
     } else {
         steps::fence(with, to, there).await?;
     }
-    let mut change = with.control.change(&with.actor).await?;
-    keep_job(with, job, &mut change).await?;
+    let mut change = with.change_of(job).await?;
     let keep_s = job.params["keep_s"].as_i64().unwrap_or_default();
     let held_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     moves::turn(&mut change, tenant.id, epoch, keep_s, held_ms).await?;
@@ -174,18 +176,9 @@ async fn prove(to: &Cluster, there: &Tenant, password: &Secret, epoch: i32) -> R
     Err(Error::Conflict(format!("{what} finds another tenant's data: nothing was changed")))
 }
 
-/// A job that was taken over meanwhile changes nothing any more.
-async fn keep_job(with: &Provisioner, job: &Job, change: &mut strowger::control::Change) -> Result<()> {
-    if jobs::keep(change, job, &with.run).await? {
-        return Ok(());
-    }
-    Err(Error::Unavailable(format!("job {} was taken over by another process: `strowgerctl job show {0}`", job.id)))
-}
-
 /// Nothing is written to the tenant any more, says control.
 async fn hold(with: &Provisioner, job: &Job, tenant: &Tenant, how: Hold) -> Result<()> {
-    let mut change = with.control.change(&with.actor).await?;
-    keep_job(with, job, &mut change).await?;
+    let mut change = with.change_of(job).await?;
     moves::hold(&mut change, tenant.id, Some(how)).await?;
     change.commit().await?;
     with.settle().await.map(drop)
@@ -193,9 +186,8 @@ async fn hold(with: &Provisioner, job: &Job, tenant: &Tenant, how: Hold) -> Resu
 
 /// The tenant is written to again where it lives, unless it has turned after all: then nothing may be written where it lived.
 async fn let_go(with: &Provisioner, job: &Job, tenant: &Tenant, from: &Cluster) -> Result<()> {
-    let mut change = with.control.change(&with.actor).await?;
-    // A turn of which we heard no end has this row: it ends first.
-    keep_job(with, job, &mut change).await?;
+    // A turn of which we heard no end has the job's row: it ends first.
+    let mut change = with.change_of(job).await?;
     if lives_on(&steps::tenant(with, tenant.id).await?, &destination(with, job).await?) {
         return Ok(());
     }
@@ -224,8 +216,10 @@ pub(crate) async fn take_back(with: &Provisioner, job: &Job, tenant: &Tenant, fr
         with.settle().await?;
         return leave(with, tenant).await;
     }
-    online::end(with, tenant).await?;
+    let ended = online::end(with, tenant).await;
+    // What keeps a stream from being ended keeps nobody from writing.
     let_go(with, job, tenant, from).await?;
+    ended?;
     match moves::get(&with.control, tenant.id).await? {
         Some(Move { standing: Standing::Open(_), .. }) => drop_other(with, tenant).await,
         _ => Ok(()),

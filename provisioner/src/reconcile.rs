@@ -13,7 +13,7 @@ use strowger::vault::{JobApproval, Sealed};
 
 use crate::error::{Error, Result};
 use crate::operations::{self, Context, approve};
-use crate::{Provisioner, backup};
+use crate::{Provisioner, backup, steps};
 
 /// How often a holder says that it is alive; its lease is three times that.
 const BEAT: Duration = Duration::from_secs(10);
@@ -102,10 +102,24 @@ async fn carry_out(with: &Provisioner, job: Job) -> Result<()> {
         Ok(state) => Ok(jobs::end(&with.control, &job, &with.run, state).await?),
         Err(error) => {
             // A schedule asks again by itself, and its job takes nobody's place until then.
-            let give_up = job.attempts >= ATTEMPTS || error.is_final() || backup::is_scheduled(&job);
+            let give_up = (job.attempts >= ATTEMPTS || error.is_final() || backup::is_scheduled(&job))
+                && !keeps_tenant_out(with, &job, &error).await;
             jobs::fail(&with.control, &job, &with.run, &error.to_string(), give_up).await?;
             Err(error)
         }
+    }
+}
+
+/// Whether what it was at when it failed keeps its tenant from being served in full: only going on with it changes that.
+async fn keeps_tenant_out(with: &Provisioner, job: &Job, error: &Error) -> bool {
+    match (job.kind, &job.subject) {
+        (Kind::Move, Subject::Tenant(id)) => steps::tenant(with, *id).await.is_ok_and(|tenant| tenant.held),
+        // Its first step shuts nobody out.
+        (Kind::Restore, _) if !error.is_final() => {
+            let now = jobs::get(&with.control, job.id).await.ok().flatten();
+            now.is_some_and(|now| operations::first(now.kind, now.step.as_deref()) > 0)
+        }
+        _ => false,
     }
 }
 

@@ -132,10 +132,9 @@ impl Line {
 
     /// Up to where everything that was acknowledged so far stands in the source's log.
     ///
-    /// What a server without synchronous commits has acknowledged may not be on its disk, where replication reads: a commit of our own
-    /// that waits for the disk takes it along.
+    /// What a server without synchronous commits has acknowledged may not be on its disk, where replication reads: a commit of our own,
+    /// all of which wait for the disk, takes it along.
     pub(crate) async fn acknowledged(&self) -> Result<String> {
-        self.here.run("set synchronous_commit = 'local'").await?;
         let sql = "select pg_current_wal_insert_lsn()::text, pg_logical_emit_message(true, 'strowger', '')::text";
         let at = self.here.query(sql, &[]).await?;
         Ok(at.first().map_or_else(String::new, |row| row.get(0)))
@@ -162,13 +161,15 @@ impl Line {
         let (mut left, mut last) = (patience, String::new());
         loop {
             let found = self.here.query(sql, &[&self.name, &at]).await?;
-            let Some(row) = found.first().filter(|row| !row.get::<_, bool>(2)) else {
-                return Err(Error::Unavailable(
-                    "the source did not keep what was written (max_slot_wal_keep_size): nothing was changed".into(),
-                ));
-            };
+            let Some(row) = found.first() else { return Err(self.lost("somebody dropped it")) };
+            if row.get(2) {
+                return Err(self.lost("the source did not keep what was written (max_slot_wal_keep_size)"));
+            }
             if row.get(0) {
                 return Ok(());
+            }
+            if !self.there.is_open() {
+                return Err(Error::Unavailable(format!("{} went away: nothing was changed", self.there.what())));
             }
             let now: String = row.get(1);
             if now != last {
@@ -183,6 +184,10 @@ impl Line {
             tokio::time::sleep(LOOK).await;
             left = left.saturating_sub(LOOK);
         }
+    }
+
+    fn lost(&self, why: &str) -> Error {
+        Error::Unavailable(format!("replication slot {} is lost: {why}; the move begins anew", self.name))
     }
 
     /// Leaves nothing at either end.

@@ -76,6 +76,18 @@ fn a_cluster_is_reached_encrypted_and_only_if_its_certificate_holds() {
             (Some(true), 1),
             "the tenant's connection is encrypted"
         );
+
+        // Online another server would have to check this one's name. Offline only we have to.
+        let away = ["tenant", "move", &id, "--to", "dedicated"];
+        let refused = w.ctl(&away);
+        assert_eq!(refused.code, Some(3), "{}", refused.stderr);
+        assert!(refused.stderr.contains("cluster far is reached by TLS") && refused.stderr.contains("--offline"));
+        let moved = w.ctl(&[&away[..], &["--offline"]].concat()).json();
+        assert_eq!(moved["cluster"], "dedicated");
+        assert_eq!(account.dial(&server, "+15551234567", "+18005550100").await.status(), 200);
+        assert_eq!(w.ctl(&["tenant", "move", &id, "--undo"]).json()["cluster"], "far");
+        assert_eq!(account.dial(&server, "+15551234567", "+18005550100").await.status(), 200);
+        drop(server);
         private.stop().unwrap();
         fs::remove_dir_all(&dir).unwrap();
     });

@@ -19,6 +19,7 @@ use super::{Opened, Store, Table, dump};
 use crate::Provisioner;
 use crate::admin_db::AdminDb;
 use crate::error::{Error, Result};
+use crate::steps;
 
 /// The platform's setting that says where backups go when nobody says otherwise.
 pub const BACKUPS_TO: &str = "backups_to";
@@ -76,11 +77,12 @@ pub(crate) async fn back_up(with: &Provisioner, job: &Job, tenant: &Tenant, clus
     let began = Clock::system();
     let store = Store::named(&backup.store)?;
     let dumped = match backup.moment {
-        None => now(with, tenant, cluster, backup.id, &store).await,
-        Some(at) => past(with, tenant, cluster, (backup.id, at), &store).await,
+        None => now(with, job, tenant, cluster, backup.id, &store).await,
+        Some(at) => past(with, job, tenant, cluster, (backup.id, at), &store).await,
     };
-    if dumped.is_err() {
-        // Whoever tries again begins anew; until then nothing lies about. The first error is the one to tell.
+    if dumped.is_err() && with.change_of(job).await.is_ok() {
+        // Whoever tries again begins anew; until then nothing lies about. The first error is the one to tell. Who has taken the job over
+        // may have written all of it by now.
         let _ = store.delete(backup.id).await;
     }
     dumped?;
@@ -93,9 +95,14 @@ pub(crate) async fn back_up(with: &Provisioner, job: &Job, tenant: &Tenant, clus
     Ok(change.commit().await?)
 }
 
-async fn now(with: &Provisioner, tenant: &Tenant, cluster: &Cluster, id: Uuid, store: &Store) -> Result<()> {
-    let mut db = AdminDb::open_for(with, cluster, &tenant.database, tenant).await?;
-    dump(with, &mut db, tenant, id, store, None).await
+/// By the session of the backup before it, if that was in the same database: opening one takes as long as reading a small tenant.
+async fn now(with: &Provisioner, job: &Job, tenant: &Tenant, cluster: &Cluster, id: Uuid, store: &Store) -> Result<()> {
+    let mut db = AdminDb::take_for(with, cluster, &tenant.database, tenant).await?;
+    dump(with, job, &mut db, tenant, id, store, None).await?;
+    if steps::is_shared(tenant) {
+        db.keep(with).await;
+    }
+    Ok(())
 }
 
 /// Whether a schedule asked for it. Such a job makes the tenant not due, and does nothing for one that is not.

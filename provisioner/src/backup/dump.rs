@@ -1,6 +1,7 @@
 //! Reads all of a tenant's tables in one snapshot, and writes them as they come.
 
 use futures_util::TryStreamExt as _;
+use strowger::control::jobs::Job;
 use strowger::control::keys::{self, Ring};
 use strowger::control::tenants::Tenant;
 use strowger::schema::{self, HISTORY_TABLE};
@@ -21,6 +22,7 @@ use crate::steps::Owner;
 /// was then.
 pub(crate) async fn dump(
     with: &Provisioner,
+    job: &Job,
     db: &mut AdminDb,
     tenant: &Tenant,
     id: Uuid,
@@ -41,11 +43,18 @@ pub(crate) async fn dump(
         read = owner.lay_down().await;
     }
     let writing = pieces.end();
-    if read.is_err() {
-        writing.abandon().await;
-        return read;
+    // Whoever takes the job over begins anew in the same place: what is there by then is not ours to complete.
+    let ours = match read {
+        Ok(()) => with.change_of(job).await,
+        Err(error) => Err(error),
+    };
+    match ours {
+        Ok(_until_it_is_complete) => writing.complete(&seal.close(&manifest)?).await,
+        Err(error) => {
+            writing.abandon().await;
+            Err(error)
+        }
     }
-    writing.complete(&seal.close(&manifest)?).await
 }
 
 async fn read_all(owner: &Owner<'_>, pieces: &mut Pieces<'_>, manifest: &mut Manifest) -> Result<()> {

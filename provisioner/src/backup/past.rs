@@ -1,6 +1,7 @@
 //! One tenant as it was: read out of a copy of its cluster that is restored aside, by the same code as any backup.
 
 use strowger::control::clusters::Cluster;
+use strowger::control::jobs::Job;
 use strowger::control::tenants::Tenant;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -16,6 +17,7 @@ use crate::steps::Owner;
 /// Writes a whole backup of a moment. The copy is gone when this returns.
 pub(super) async fn past(
     with: &Provisioner,
+    job: &Job,
     tenant: &Tenant,
     cluster: &Cluster,
     (id, at): (Uuid, OffsetDateTime),
@@ -32,7 +34,7 @@ pub(super) async fn past(
         opened => opened?,
     };
     prove(with, &mut db, tenant, at).await?;
-    dump(with, &mut db, tenant, id, store, Some(at)).await
+    dump(with, job, &mut db, tenant, id, store, Some(at)).await
 }
 
 /// The schema must have been there, and say that it is this tenant's.

@@ -8,7 +8,7 @@ use strowger::control::jobs::Job;
 use strowger::control::moves::{self, Hold, Move};
 use strowger::control::tenants::{State, Tenant};
 
-use super::{arriving, drop_schemas, hold, keep_job, registered, turn};
+use super::{arriving, drop_schemas, hold, registered, turn};
 use crate::Provisioner;
 use crate::admin_db::AdminDb;
 use crate::backup::{self, Target};
@@ -25,10 +25,11 @@ const READ_AGAIN: u64 = 8 << 20;
 pub(super) async fn carry(with: &Provisioner, job: &Job, tenant: &Tenant, from: &Cluster, to: &Cluster) -> Result<()> {
     end(with, tenant).await?;
     let (there, password) = arriving(with, tenant).await?;
-    note(with, job, tenant, true).await?;
     let line = Line::open(with, (from, tenant), (to, &there)).await?;
     let mut here = AdminDb::open_for(with, from, &tenant.database, tenant).await?;
     let mut db = AdminDb::open_for(with, to, &there.database, &there).await?;
+    // After this no session is opened: who takes the job over ends those that are there.
+    note(with, job, tenant, true).await?;
     let prefix = &with.installation.prefix;
     let (_, epoch) = steps::credential(with, tenant.id).await?;
 
@@ -66,8 +67,7 @@ pub(super) async fn carry(with: &Provisioner, job: &Job, tenant: &Tenant, from: 
 }
 
 async fn note(with: &Provisioner, job: &Job, tenant: &Tenant, replicates: bool) -> Result<()> {
-    let mut change = with.control.change(&with.actor).await?;
-    keep_job(with, job, &mut change).await?;
+    let mut change = with.change_of(job).await?;
     moves::replicate(&mut change, tenant.id, replicates).await?;
     Ok(change.commit().await?)
 }

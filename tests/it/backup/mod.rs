@@ -52,7 +52,7 @@ fn url_of(tenant: &Tenant) -> String {
     format!("{}/{}", url.rsplit_once('/').unwrap().0, tenant.database)
 }
 
-fn store(w: &World) -> PathBuf {
+pub(crate) fn store(w: &World) -> PathBuf {
     w.dir.join("backups")
 }
 
@@ -64,7 +64,7 @@ fn back_up(w: &World, tenant: &Tenant) -> Value {
 }
 
 /// What lies in the store, whatever it is called; without the store's own mark.
-fn lying(w: &World) -> Vec<String> {
+pub(crate) fn lying(w: &World) -> Vec<String> {
     let Ok(all) = std::fs::read_dir(store(w)) else { return Vec::new() };
     let mut names: Vec<String> = all.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.retain(|name| name != ".strowger-backups");

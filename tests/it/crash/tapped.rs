@@ -1,15 +1,17 @@
 //! A `strowgerctl` all of whose statements to Postgres are counted, and that can be killed at any of them.
 
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::Value;
 use tokio::io::AsyncReadExt as _;
 use tokio::process::{Child, Command};
 
 use crate::support::counting_proxy::{Moment, Tap};
-use crate::support::{World, strowgerctl, world};
+use crate::support::{World, signal, strowgerctl, world};
 
 /// Where a command of so many statements is killed.
 ///
@@ -43,7 +45,7 @@ pub(crate) fn in_all_lanes<F: Future<Output = ()>>(situation: impl Fn(Arc<World>
 }
 
 /// Whether sweeps that take long are to leave nothing out. All of them then take hours on two cores.
-fn is_whole() -> bool {
+pub(crate) fn is_whole() -> bool {
     std::env::var("STROWGER_TEST_SWEEPS").is_ok_and(|sweeps| sweeps == "whole")
 }
 
@@ -62,6 +64,8 @@ pub(crate) struct Tapped {
     config: PathBuf,
     /// Where control is, and where the proxy before it is.
     ports: (u16, u16),
+    /// The command that is being looked at.
+    running: AtomicU32,
 }
 
 impl Tapped {
@@ -71,7 +75,12 @@ impl Tapped {
         let real: tokio_postgres::Config = world.urls.provisioner.parse().unwrap();
         let real = real.get_ports()[0];
         let port = tap.before(([127, 0, 0, 1], real).into()).await;
-        let tapped = Self { tap, config: world.dir.join("strowgerctl-tapped.toml"), ports: (real, port) };
+        let tapped = Self {
+            tap,
+            config: world.dir.join("strowgerctl-tapped.toml"),
+            ports: (real, port),
+            running: AtomicU32::new(0),
+        };
         tapped.follow(world);
         tapped
     }
@@ -96,6 +105,70 @@ impl Tapped {
         let ended = self.spawn(args).wait_with_output().await.unwrap();
         assert!(ended.status.success(), "{args:?}: {}", String::from_utf8_lossy(&ended.stderr));
         (serde_json::from_slice(&ended.stdout).unwrap(), self.tap.seen())
+    }
+
+    /// Runs a command to whatever end. Each of its statements waits until `look` has been, until that has seen enough.
+    pub(crate) async fn look_at_each(
+        &self,
+        args: &[&str],
+        mut look: impl AsyncFnMut() -> ControlFlow<()>,
+    ) -> std::process::Output {
+        self.tap.arm(None);
+        self.tap.pause_each(true);
+        let child = self.spawn(args);
+        self.running.store(child.id().unwrap(), Ordering::Relaxed);
+        let mut ending = Box::pin(child.wait_with_output());
+        loop {
+            tokio::select! {
+                () = self.tap.sprung() => {
+                    // Others may have something to say meanwhile.
+                    self.tap.pause_each(false);
+                    if look().await.is_break() {
+                        self.tap.let_all_go_on();
+                        break;
+                    }
+                    self.tap.pause_each(true);
+                    self.tap.go_on();
+                }
+                ended = &mut ending => {
+                    self.tap.arm(None);
+                    return ended.unwrap();
+                }
+            }
+        }
+        let ended = ending.await.unwrap();
+        self.tap.arm(None);
+        ended
+    }
+
+    /// Sends the command that is being looked at a signal.
+    pub(crate) fn signal_running(&self, name: &str) {
+        signal(self.running.load(Ordering::Relaxed), name);
+    }
+
+    /// Runs a command to whatever end. Before its first statement by which `question`, asked of a database, is answered with yes, or so
+    /// many statements later, `meanwhile` happens; it must come so far.
+    pub(crate) async fn once(
+        &self,
+        (db, question, mut later): (&tokio_postgres::Client, &str, usize),
+        args: &[&str],
+        meanwhile: impl AsyncFnOnce(),
+    ) -> std::process::Output {
+        let mut meanwhile = Some(meanwhile);
+        let look = async || {
+            if !db.query_one(question, &[]).await.unwrap().get::<_, bool>(0) {
+                return ControlFlow::Continue(());
+            }
+            if later > 0 {
+                later -= 1;
+                return ControlFlow::Continue(());
+            }
+            meanwhile.take().unwrap()().await;
+            ControlFlow::Break(())
+        };
+        let ended = self.look_at_each(args, look).await;
+        assert!(meanwhile.is_none(), "{args:?}: never {question}");
+        ended
     }
 
     /// Runs a command and stops it at one statement, which it must reach.

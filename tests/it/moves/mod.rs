@@ -2,7 +2,7 @@
 
 mod doctor;
 mod kills;
-mod online;
+pub(crate) mod online;
 mod refusals;
 
 use std::sync::Arc;
@@ -24,7 +24,7 @@ pub(super) const CALLER: &str = "+15551234567";
 pub(super) const NUMBER: &str = "+18005550100";
 const CLIENT: &str = "+15550001111";
 /// What a caller leaves.
-const WRITE: &str = "insert into memories (user_id, content) values ('x', 'x')";
+pub(crate) const WRITE: &str = "insert into memories (user_id, content) values ('x', 'x')";
 
 /// A superuser's URL of the database that a tenant lives in, on one of the two servers.
 fn url_of(server: &str, tenant: &Tenant) -> String {
@@ -47,7 +47,7 @@ fn ends(w: &World, from: Isolation, to: Isolation) -> (&'static str, &'static st
     (here, there)
 }
 
-pub(super) async fn tenant_now(w: &World, id: TenantId) -> Tenant {
+pub(crate) async fn tenant_now(w: &World, id: TenantId) -> Tenant {
     provisioner::tenants::get(&w.with, id).await.unwrap()
 }
 

@@ -21,14 +21,14 @@ use crate::support::counting_proxy::Moment;
 use crate::support::{Server, World, world};
 
 /// Both servers get a login that may replicate.
-pub(super) fn allow(w: &World) {
+pub(crate) fn allow(w: &World) {
     for server in ["shared", "dedicated"] {
-        w.ctl_with(&["cluster", "online", server], &World::superuser_url(server)).json();
+        w.ctl_with(&["cluster", "online", server], &w.own_superuser_url(server)).json();
     }
 }
 
 /// Slots, subscriptions and logins of moves on both servers, and publications of the tenant's database.
-pub(super) async fn parts(w: &World) -> Vec<String> {
+pub(crate) async fn parts(w: &World) -> Vec<String> {
     let mut all = Vec::new();
     let ours = format!("{}\\_t%\\_move", w.prefix);
     for server in ["shared", "dedicated"] {

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Notify;
+use tokio::sync::Semaphore;
 
 /// At which moment of a statement its sender is stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub(crate) enum Moment {
     CutUnsent,
     /// Postgres is done with it, the answer is lost with the connection, and its sender lives on.
     CutUnanswered,
+    /// It waits on its way to Postgres until it is let go on.
+    Paused,
 }
 
 impl Moment {
@@ -41,13 +43,16 @@ struct State {
     seen: usize,
     round_trips: usize,
     trap: Option<(usize, Moment)>,
+    /// Whether every statement is paused.
+    every: bool,
 }
 
 /// The shared count, and the trap.
 #[derive(Clone)]
 pub(crate) struct Tap {
     state: Arc<Mutex<State>>,
-    sprung: Arc<Notify>,
+    sprung: Arc<Semaphore>,
+    going_on: Arc<Semaphore>,
     /// Only sessions whose startup says so are counted.
     of: &'static str,
     /// And those that say this are not.
@@ -57,7 +62,13 @@ pub(crate) struct Tap {
 impl Tap {
     /// Counts what sessions send that name themselves with this; an empty text is in every name.
     pub(crate) fn of(program: &'static str) -> Self {
-        Self { state: Arc::default(), sprung: Arc::default(), of: program, but: None }
+        Self {
+            state: Arc::default(),
+            sprung: Arc::new(Semaphore::new(0)),
+            going_on: Arc::new(Semaphore::new(0)),
+            of: program,
+            but: None,
+        }
     }
 
     /// The same, for all sessions but those that name themselves with this.
@@ -82,7 +93,25 @@ impl Tap {
 
     /// Counts from nothing, and stops whoever sends statement number `at`.
     pub(crate) fn arm(&self, trap: Option<(usize, Moment)>) {
+        self.going_on.forget_permits(Semaphore::MAX_PERMITS);
+        self.sprung.forget_permits(Semaphore::MAX_PERMITS);
         *self.state.lock().unwrap() = State { trap, ..State::default() };
+    }
+
+    /// Whether every statement is paused from here on.
+    pub(crate) fn pause_each(&self, pause: bool) {
+        self.state.lock().unwrap().every = pause;
+    }
+
+    /// Lets a paused statement go on.
+    pub(crate) fn go_on(&self) {
+        self.going_on.add_permits(1);
+    }
+
+    /// Pauses none from here on, and lets go on those that are paused.
+    pub(crate) fn let_all_go_on(&self) {
+        self.pause_each(false);
+        self.going_on.add_permits(Semaphore::MAX_PERMITS / 2);
     }
 
     /// Statements seen since.
@@ -97,7 +126,7 @@ impl Tap {
 
     /// Done once the trap has caught its statement at its moment.
     pub(crate) async fn sprung(&self) {
-        self.sprung.notified().await;
+        self.sprung.acquire().await.unwrap().forget();
     }
 
     /// Both directions of one connection. When the client is gone, so is the connection to the server.
@@ -116,7 +145,7 @@ impl Tap {
                 if moment.is_cut() {
                     return;
                 }
-                self.sprung.notify_one();
+                self.sprung.add_permits(1);
                 // The server hears of the client's death only once it is dead.
                 let _ = tokio::io::copy(&mut client, &mut tokio::io::sink()).await;
                 drop(server);
@@ -148,6 +177,11 @@ impl Tap {
             if ours && matches!(kind, b'Q' | b'E') && caught.is_none() {
                 caught = self.count();
             }
+            if caught == Some(Moment::Paused) {
+                self.sprung.add_permits(1);
+                self.going_on.acquire().await.unwrap().forget();
+                caught = None;
+            }
             if let Some(moment) = caught.filter(|moment| matches!(moment, Moment::Unsent | Moment::CutUnsent)) {
                 return Ok(Some(Caught { client, server, moment }));
             }
@@ -162,6 +196,9 @@ impl Tap {
     fn count(&self) -> Option<Moment> {
         let mut state = self.state.lock().unwrap();
         state.seen += 1;
+        if state.every {
+            return Some(Moment::Paused);
+        }
         state.trap.filter(|(at, _)| *at == state.seen).map(|(_, moment)| moment)
     }
 }

@@ -1,15 +1,13 @@
 //! An embedded installation in a data folder of its own, and a running `strowgerctl up`.
 
 use std::io::{BufRead as _, BufReader};
-use std::os::unix::fs::MetadataExt as _;
-use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 use tokio_postgres::Client;
 
-use super::{Ran, run, signal, strowgerctl, until};
+use super::{Ran, postmaster, run, signal, strowgerctl, until};
 
 /// A data folder; what still runs in it is ended when the test is over.
 pub(crate) struct Folder(pub(crate) PathBuf);
@@ -41,9 +39,11 @@ impl Folder {
     }
 
     pub(crate) fn postmaster(&self, name: &str) -> Option<u32> {
-        let text = std::fs::read_to_string(self.0.join("postgres").join(name).join("postmaster.pid")).ok()?;
-        let pid: u32 = text.lines().next()?.parse().ok()?;
-        Path::new(&format!("/proc/{pid}")).exists().then_some(pid)
+        postmaster::pid(&self.cluster(name))
+    }
+
+    pub(crate) fn cluster(&self, name: &str) -> PathBuf {
+        self.0.join("postgres").join(name)
     }
 
     /// Stops one cluster as its operator would, and waits until it is down.
@@ -54,14 +54,7 @@ impl Folder {
 
     /// Starts it again as it was started before.
     pub(crate) fn start(&self, name: &str) {
-        let data = self.0.join("postgres").join(name);
-        let options = std::fs::read_to_string(data.join("postmaster.opts")).unwrap();
-        let words: Vec<&str> = options.split_whitespace().map(|word| word.trim_matches('"')).collect();
-        let owner = std::fs::metadata(&data).unwrap();
-        let mut postgres = Command::new(words[0]);
-        postgres.args(&words[1..]).current_dir("/").stdout(Stdio::null()).stderr(Stdio::null());
-        let mut running = postgres.uid(owner.uid()).gid(owner.gid()).process_group(0).spawn().unwrap();
-        std::thread::spawn(move || running.wait());
+        postmaster::start(&self.cluster(name));
     }
 
     /// A superuser of one of its clusters.

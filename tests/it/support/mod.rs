@@ -9,6 +9,7 @@ mod official;
 pub(crate) mod official_rest;
 pub(crate) mod counting_proxy;
 pub(crate) mod model_stub;
+pub(crate) mod postmaster;
 mod process;
 mod proxy;
 mod raw;
@@ -27,7 +28,7 @@ pub(crate) use {
     s3::S3,
     service::{Answer, Service, answer},
     twilio::Account,
-    world::{World, connect, world},
+    world::{World, connect, private_world, world},
 };
 
 /// Waits until a condition holds; fails after ten seconds.

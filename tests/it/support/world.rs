@@ -15,6 +15,7 @@ use strowger::id::{Prefix, TenantId};
 use strowger::vault::{MasterRing, Secret};
 use tokio_postgres::Client;
 
+use super::clusters::{Clusters, Private};
 use super::counting_proxy::Tap;
 use super::process::{self, Ran};
 use super::{Account, Server, clusters};
@@ -27,13 +28,23 @@ pub(crate) struct World {
     pub(crate) server_ring: MasterRing,
     /// Rings and configuration files.
     pub(crate) dir: PathBuf,
+    clusters: Clusters,
 }
 
 /// Runs a situation in a new world and cleans up after it, also when it fails.
 pub(crate) fn world<F: Future<Output = ()>>(situation: impl FnOnce(Arc<World>) -> F) {
+    run(async { Clusters::Shared }, situation);
+}
+
+/// The same on clusters of its own, whose servers may die: [`World::servers`].
+pub(crate) fn private_world<F: Future<Output = ()>>(situation: impl FnOnce(Arc<World>) -> F) {
+    run(async { Clusters::Private(Private::start().await) }, situation);
+}
+
+fn run<F: Future<Output = ()>>(clusters: impl Future<Output = Clusters>, situation: impl FnOnce(Arc<World>) -> F) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
-        let world = Arc::new(World::new().await);
+        let world = Arc::new(World::new(clusters.await).await);
         let local = tokio::task::LocalSet::new();
         let running = situation(Arc::clone(&world));
         // The situation runs as a task of its own, so that its panic is caught and the world is taken down first.
@@ -59,7 +70,7 @@ async fn catch<F: Future<Output = ()>>(future: F) -> std::thread::Result<()> {
 }
 
 impl World {
-    async fn new() -> Self {
+    async fn new(clusters: Clusters) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("w{}x{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let prefix: Prefix = name.parse().unwrap();
@@ -71,13 +82,13 @@ impl World {
         let (server_ring, admin_ring) = (MasterRing::parse(&server).unwrap(), MasterRing::parse(&admin).unwrap());
         let actor = Actor::operator("test");
         let urls =
-            bootstrap::init(&clusters::superuser("control"), &prefix, &server_ring, &admin_ring, &actor).await.unwrap();
+            bootstrap::init(&clusters.superuser("control"), &prefix, &server_ring, &admin_ring, &actor).await.unwrap();
         let with = Provisioner::open(&urls.provisioner, server_ring.clone(), admin_ring, actor).await.unwrap();
         for (name, holds) in [("shared", Isolation::Schema), ("dedicated", Isolation::Database)] {
             let spec = ClusterSpec { name, holds, region: "", connection_budget: 60 };
-            bootstrap::add_cluster(&with, &clusters::superuser(name), &spec).await.unwrap();
+            bootstrap::add_cluster(&with, &clusters.superuser(name), &spec).await.unwrap();
         }
-        let world = Self { prefix, with: Arc::new(with), urls, server_ring, dir };
+        let world = Self { prefix, with: Arc::new(with), urls, server_ring, dir, clusters };
         settings::write(&world.dir, &world.urls, &world.dir.join("server.ring"), &world.dir.join("admin.ring"))
             .unwrap();
         world
@@ -159,7 +170,7 @@ impl World {
 
     /// A connection as superuser: `cluster` is control, shared or dedicated.
     pub(crate) async fn superuser(&self, cluster: &str, database: &str) -> Client {
-        let url = clusters::url(cluster);
+        let url = self.clusters.url(cluster);
         let (server, _) = url.rsplit_once('/').unwrap();
         connect(&format!("{server}/{database}")).await.unwrap()
     }
@@ -175,13 +186,30 @@ impl World {
         }
     }
 
-    /// A superuser's URL, as `strowgerctl` wants it.
+    /// A superuser's URL of one of the clusters that all tests share, as `strowgerctl` wants it.
     pub(crate) fn superuser_url(cluster: &str) -> String {
-        clusters::url(cluster)
+        clusters::shared_url(cluster)
+    }
+
+    /// The same of one of this world's.
+    pub(crate) fn own_superuser_url(&self, cluster: &str) -> String {
+        self.clusters.url(cluster)
+    }
+
+    /// The servers of a private world.
+    pub(crate) fn servers(&self) -> &Private {
+        match &self.clusters {
+            Clusters::Private(private) => private,
+            Clusters::Shared => panic!("other tests need these servers"),
+        }
     }
 
     async fn take_down(&self) {
         self.with.control().close().await;
+        let _ = std::fs::remove_dir_all(&self.dir);
+        if matches!(self.clusters, Clusters::Private(_)) {
+            return;
+        }
         for cluster in ["control", "shared", "dedicated"] {
             let db = self.superuser(cluster, "postgres").await;
             let ours = format!("{}\\_%", self.prefix);
@@ -203,7 +231,6 @@ impl World {
                 }
             }
         }
-        let _ = std::fs::remove_dir_all(&self.dir);
     }
 }
 
