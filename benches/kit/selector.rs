@@ -9,7 +9,7 @@ use strowger::selector::{Embed, Entry, Index, Tier, Vocabulary};
 use uuid::Uuid;
 
 const SCENARIOS: usize = 1000;
-const PHRASES: usize = 6;
+const PHRASES: usize = 100;
 const UTTERANCES: usize = 2000;
 const VERBS: [&str; 10] =
     ["book", "cancel", "move", "repair", "replace", "clean", "check", "order", "return", "explain"];
@@ -27,10 +27,33 @@ pub(crate) fn run() {
     }
 }
 
+const OPENINGS: [&str; 20] = [
+    "i want to",
+    "can you",
+    "i need to",
+    "could somebody",
+    "do you",
+    "i would like to",
+    "how do i",
+    "when can you",
+    "is it possible to",
+    "my wife wants to",
+    "we have to",
+    "who can",
+    "please",
+    "i am calling to",
+    "help me",
+    "i was told to",
+    "would you",
+    "where do i",
+    "let us",
+    "how soon can you",
+];
+
 /// The n-th phrase of a scenario, always the same.
 fn phrase(scenario: usize, n: usize) -> String {
     let (verb, thing) = (VERBS[scenario % 10], THINGS[scenario / 10 % 20]);
-    format!("i want to {verb} the {thing} {} {}", TAILS[scenario / 200 % 5], TAILS[n % 5])
+    format!("{} {verb} the {thing} {} {}", OPENINGS[n / 5 % 20], TAILS[scenario / 200 % 5], TAILS[n % 5])
 }
 
 fn measure(name: &str, embed: Option<Embed<'_>>) {
