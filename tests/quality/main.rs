@@ -219,7 +219,7 @@ fn the_tuning_set_is_answered_as_well_as_before() {
     }
 }
 
-/// "Cancel my gym membership" is one of the phrases that no answer is for. Turns red when those count each as much as an answer's own.
+/// "Cancel my gym membership" is one of the phrases that no answer is for. Turns red when pieces count without their answer's total.
 #[test]
 fn whose_matter_it_is_answers_what_no_answer_is_for_elsewhere() {
     const PHRASES: [&str; 12] = [
