@@ -79,6 +79,10 @@ impl Counts {
         }
     }
 
+    fn share(&self, piece: Piece, n: u32) -> f64 {
+        f64::from(n) / self.all[piece.kind()]
+    }
+
     /// How likely the next piece is one that none of the phrases has, by how many were met once (Good and Turing).
     fn strange(&self) -> [f64; KINDS] {
         std::array::from_fn(|kind| (self.once[kind] + 0.5) / (self.all[kind] + 1.0))
@@ -96,12 +100,18 @@ impl Odds {
         for (answer, words) in phrases {
             counts[answer].add(words, language);
         }
-        let counts: Vec<&Counts> = counts.iter().chain(language.is_english().then(|| &*ELSEWHERE_IN_ENGLISH)).collect();
-        let strange: Vec<_> = counts.iter().map(|counts| counts.strange()).collect();
+        let elsewhere = language.is_english().then(|| &*ELSEWHERE_IN_ENGLISH);
+        let strange: Vec<_> = counts.iter().chain(elsewhere).map(Counts::strange).collect();
         let mut shares: HashMap<Piece, Vec<(u32, f64)>> = HashMap::new();
         for (answer, counts) in (0_u32..).zip(&counts) {
             for (piece, n) in &counts.pieces {
-                shares.entry(*piece).or_default().push((answer, f64::from(*n) / counts.all[piece.kind()]));
+                shares.entry(*piece).or_default().push((answer, counts.share(*piece, *n)));
+            }
+        }
+        // What only elsewhere has is looked up there: it would be the greater part of a small business's index.
+        for (answer, elsewhere) in (0_u32..).skip(answers).zip(elsewhere) {
+            for (piece, shares) in &mut shares {
+                shares.extend(elsewhere.pieces.get(piece).map(|n| (answer, elsewhere.share(*piece, *n))));
             }
         }
         let says = |(piece, shares): (Piece, Vec<(u32, f64)>)| (piece, says(piece, shares, &strange));
@@ -114,10 +124,13 @@ impl Odds {
         let mut known = [0.0; KINDS];
         let mut sums = vec![0.0; self.strange.len()];
         for piece in pieces(words, language) {
-            let Some(says) = self.pieces.get(&piece) else { continue };
-            known[piece.kind()] += WEIGHTS[piece.kind()];
-            for (answer, says) in says {
-                sums[*answer as usize] += WEIGHTS[piece.kind()] * f64::from(*says);
+            let weight = WEIGHTS[piece.kind()];
+            if let Some(says) = self.pieces.get(&piece) {
+                known[piece.kind()] += weight;
+                says.iter().for_each(|(answer, says)| sums[*answer as usize] += weight * f64::from(*says));
+            } else if language.is_english() && ELSEWHERE_IN_ENGLISH.pieces.contains_key(&piece) {
+                known[piece.kind()] += weight;
+                sums[self.answers] += weight * self.only_elsewhere(piece.kind());
             }
         }
         for (sum, strange) in sums.iter_mut().zip(&self.strange) {
@@ -126,6 +139,16 @@ impl Odds {
         let elsewhere = sums.get(self.answers).copied().unwrap_or_default();
         sums.truncate(self.answers);
         Spoken { answers: sums, elsewhere }
+    }
+}
+
+impl Odds {
+    /// What a piece says for elsewhere that no answer has: all of its use is there.
+    fn only_elsewhere(&self, kind: usize) -> f64 {
+        let strange = self.strange[self.answers][kind].exp();
+        #[expect(clippy::cast_precision_loss, reason = "there are no millions of answers")]
+        let all = self.strange.len() as f64;
+        ((1.0 - strange) / strange * all).ln_1p()
     }
 }
 
