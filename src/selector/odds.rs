@@ -127,7 +127,9 @@ impl Odds {
             let weight = WEIGHTS[piece.kind()];
             if let Some(says) = self.pieces.get(&piece) {
                 known[piece.kind()] += weight;
-                says.iter().for_each(|(answer, says)| sums[*answer as usize] += weight * f64::from(*says));
+                for (answer, says) in says {
+                    sums[*answer as usize] += weight * f64::from(*says);
+                }
             } else if language.is_english() && ELSEWHERE_IN_ENGLISH.pieces.contains_key(&piece) {
                 known[piece.kind()] += weight;
                 sums[self.answers] += weight * self.only_elsewhere(piece.kind());
