@@ -5,13 +5,16 @@ use std::collections::HashMap;
 use super::calibration::{Evidence, Meaning};
 use super::index::{Index, Phrase};
 use super::meanings::{Meanings, Near, SaidMeaning};
+use super::odds::Spoken;
 use super::{Embed, Found, KNOWLEDGE_THRESHOLD, Match, SCENARIO_THRESHOLD, Tier, text};
 
-/// So many answers of each tier are weighed by their nearest phrase, so many by all their words and so many by topic; the others share
+/// So many answers of each tier are weighed by their nearest phrase, so many by their odds and so many by topic; the others share
 /// too little with what was said.
 const WEIGHED: usize = 5;
 /// More rare words than this say no more.
 const MOST_RARE_WORDS: f64 = 4.0;
+/// Odds that are further ahead than e to this say no more.
+const FURTHEST_AHEAD: f64 = 8.0;
 
 /// An utterance as it is compared.
 struct Said<'a> {
@@ -29,6 +32,15 @@ struct Best {
     exact: bool,
     /// `None` where no word is shared.
     phrase: Option<usize>,
+}
+
+/// What was said, compared with every answer.
+struct Compared {
+    best: Vec<Best>,
+    /// How much of what was said stands in any of an answer's phrases, by weight.
+    covered: Vec<f64>,
+    spoken: Spoken,
+    near: Nearness,
 }
 
 /// How near each answer comes by what words mean; empty without vectors.
@@ -67,22 +79,23 @@ impl Index {
     /// With their priorities.
     fn candidates(&self, words: &[String], embed: Option<Embed<'_>>) -> Vec<(i32, Match)> {
         let said = self.said(words, embed);
-        let best = self.best_phrases(&said);
-        let mut near = Nearness::default();
-        if let Some((meanings, meaning)) = self.meanings.as_ref().zip(said.meaning.as_ref()) {
-            near.topics = meanings.topics(meaning);
+        let mut compared = Compared {
+            best: self.best_phrases(&said),
+            covered: self.said_covered(&said),
+            spoken: self.odds.of(words, &self.language),
+            near: Nearness::default(),
+        };
+        let by_meaning = self.meanings.as_ref().zip(said.meaning.as_ref());
+        if let Some((meanings, meaning)) = by_meaning {
+            compared.near.topics = meanings.topics(meaning);
         }
-        let covered = self.said_covered(&said);
-        let weighed = self.worth_weighing(&best, &covered, &near.topics);
-        if let Some((meanings, meaning)) = self.meanings.as_ref().zip(said.meaning.as_ref()) {
+        let weighed = self.worth_weighing(&compared);
+        if let Some((meanings, meaning)) = by_meaning {
             let mut cosines = Near::default();
             let alike = |at: &usize| (*at, meanings.alike(meaning, &self.entries[*at].phrases, &mut cosines));
-            near.alike = weighed.iter().map(alike).collect();
+            compared.near.alike = weighed.iter().map(alike).collect();
         }
-        weighed
-            .into_iter()
-            .map(|at| (self.entries[at].priority, self.matched(at, &said, &best, &covered, &near)))
-            .collect()
+        weighed.into_iter().map(|at| (self.entries[at].priority, self.matched(at, &said, &compared))).collect()
     }
 
     fn said<'w>(&self, words: &'w [String], embed: Option<Embed<'_>>) -> Said<'w> {
@@ -129,21 +142,23 @@ impl Index {
     }
 
     /// Ascending.
-    fn worth_weighing(&self, best: &[Best], covered: &[f64], topics: &[f64]) -> Vec<usize> {
+    fn worth_weighing(&self, compared: &Compared) -> Vec<usize> {
+        let Compared { best, spoken, near, .. } = compared;
         let mut chosen = Vec::new();
         for tier in [Tier::Knowledge, Tier::Scenario] {
             let mut of_tier: Vec<usize> = (0..best.len()).filter(|at| self.entries[*at].tier == tier).collect();
-            let before = |a: &usize, b: &usize| {
-                let (x, y) = (&self.entries[*a], &self.entries[*b]);
-                y.priority.cmp(&x.priority).then(x.id.cmp(&y.id))
+            let mut take = |by: &dyn Fn(usize) -> f64, worth: &dyn Fn(usize) -> bool| {
+                let before = |a: &usize, b: &usize| {
+                    let (x, y) = (&self.entries[*a], &self.entries[*b]);
+                    y.priority.cmp(&x.priority).then(x.id.cmp(&y.id))
+                };
+                of_tier.sort_unstable_by(|a, b| by(*b).total_cmp(&by(*a)).then_with(|| before(a, b)));
+                chosen.extend(of_tier.iter().copied().filter(|at| worth(*at)).take(WEIGHED));
             };
-            of_tier.sort_unstable_by(|a, b| best[*b].overlap.total_cmp(&best[*a].overlap).then_with(|| before(a, b)));
-            chosen.extend(of_tier.iter().filter(|at| best[**at].phrase.is_some()).take(WEIGHED));
-            of_tier.sort_unstable_by(|a, b| covered[*b].total_cmp(&covered[*a]).then_with(|| before(a, b)));
-            chosen.extend(of_tier.iter().filter(|at| best[**at].phrase.is_some()).take(WEIGHED));
-            if !topics.is_empty() {
-                of_tier.sort_unstable_by(|a, b| topics[*b].total_cmp(&topics[*a]).then_with(|| before(a, b)));
-                chosen.extend(of_tier.iter().filter(|at| !self.entries[**at].phrases.is_empty()).take(WEIGHED));
+            take(&|at| best[at].overlap, &|at| best[at].phrase.is_some());
+            take(&|at| spoken.answers[at], &|at| spoken.answers[at] > 0.0);
+            if !near.topics.is_empty() {
+                take(&|at| near.topics[at], &|at| !self.entries[at].phrases.is_empty());
             }
         }
         chosen.sort_unstable();
@@ -151,9 +166,10 @@ impl Index {
         chosen
     }
 
-    fn matched(&self, at: usize, said: &Said<'_>, best: &[Best], covered: &[f64], near: &Nearness) -> Match {
+    fn matched(&self, at: usize, said: &Said<'_>, compared: &Compared) -> Match {
+        let Compared { best, covered, spoken, near } = compared;
         let (entry, own, alike) = (&self.entries[at], &best[at], near.alike.get(&at));
-        let phrase = &self.phrases[own.phrase.or(alike.map(|(_, phrase)| *phrase)).unwrap_or_default()];
+        let phrase = &self.phrases[own.phrase.or(alike.map(|(_, phrase)| *phrase)).unwrap_or(entry.phrases[0])];
         let terms = self.terms_of(&phrase.words);
         let total: f32 = terms.iter().map(|term| self.weight(term)).sum();
         let in_phrase = |term: &str| terms.iter().any(|(other, _)| other == term);
@@ -175,6 +191,8 @@ impl Index {
             said_covered_ahead: ahead(covered[at], covered.iter().copied()),
             known: rare_words(covered[at]),
             unknown: rare_words(1.0 - covered[at]),
+            odds_ahead: ahead(spoken.answers[at], spoken.answers.iter().copied().chain([spoken.elsewhere]))
+                .clamp(-FURTHEST_AHEAD, FURTHEST_AHEAD),
             meaning: alike.map(|(alike, _)| Meaning {
                 alike: *alike,
                 alike_ahead: ahead(*alike, near.alike.values().map(|(alike, _)| *alike)),

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use uuid::Uuid;
 
 use super::meanings::Meanings;
+use super::odds::Odds;
 use super::text::{self, Fillers, Language};
 use super::{Embed, Entry, Tier, Vocabulary};
 
@@ -17,7 +18,7 @@ const UNKNOWN: f32 = 0.6;
 
 /// One for each tenant and version of its corpus.
 pub struct Index {
-    language: Language,
+    pub(super) language: Language,
     pub(super) fillers: Fillers,
     pub(super) urgency: Vec<(Vec<String>, String, f64)>,
     /// How much more a stem of an urgency keyword counts.
@@ -28,6 +29,7 @@ pub struct Index {
     pub(super) terms: HashMap<String, Term>,
     /// What a term that only one of twice as many answers had would weigh.
     pub(super) rare: f32,
+    pub(super) odds: Odds,
     /// `None` without a table of vectors.
     pub(super) meanings: Option<Meanings>,
 }
@@ -64,9 +66,12 @@ impl Index {
             }
         }
         index.weigh();
+        let phrases = index.phrases.iter().map(|phrase| (phrase.entry, &*phrase.words));
+        index.odds = Odds::new(&index.language, index.entries.len(), phrases);
         index.meanings = embed.map(|embed| {
             let phrases = index.phrases.iter().map(|phrase| (phrase.entry, index.word_weights(&phrase.words)));
-            Meanings::new(embed, index.entries.len(), phrases)
+            let answers: Vec<usize> = index.entries.iter().map(|entry| entry.phrases.len()).collect();
+            Meanings::new(embed, &answers, phrases)
         });
         index
     }
@@ -97,6 +102,7 @@ impl Index {
             phrases: Vec::new(),
             terms: HashMap::new(),
             rare: 1.0,
+            odds: Odds::default(),
             meanings: None,
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::Embed;
-use super::topics::Topics;
+use super::topics::{self, Topics};
 
 /// A caller's turn says what it is about early; no more of its words are compared one by one, so the work is bounded.
 const COMPARED: usize = 32;
@@ -26,24 +26,26 @@ pub(super) struct SaidMeaning {
 }
 
 impl Meanings {
-    /// `phrases` are each phrase's answer and its words with their weights; `answers` is how many answers there are.
+    /// `answers` is how many phrases each answer has; `phrases` are each phrase's answer and its words with their weights, an answer's
+    /// one after the other.
     pub(super) fn new<'a>(
         embed: Embed<'_>,
-        answers: usize,
+        answers: &[usize],
         phrases: impl Iterator<Item = (usize, Vec<(&'a str, f64)>)>,
     ) -> Self {
         let mut meanings =
-            Self { rows: HashMap::new(), vectors: vec![], phrases: vec![], topics: Topics::new(answers, vec![]) };
-        let mut wholes = Vec::new();
+            Self { rows: HashMap::new(), vectors: vec![], phrases: vec![], topics: Topics::new(0, vec![]) };
+        let (mut wholes, mut met) = (Vec::new(), vec![0; answers.len()]);
         for (answer, words) in phrases {
-            let text: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-            if let Some(whole) = embed(&text.join(" ")).and_then(unit) {
-                wholes.push((answer, whole));
+            if topics::is_learnt(met[answer], answers[answer], answers.len()) {
+                let text: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+                wholes.extend(embed(&text.join(" ")).and_then(unit).map(|whole| (answer, whole)));
             }
+            met[answer] += 1;
             let words = words.into_iter().map(|(word, weight)| (meanings.row(word, embed), weight)).collect();
             meanings.phrases.push(words);
         }
-        meanings.topics = Topics::new(answers, wholes);
+        meanings.topics = Topics::new(answers.len(), wholes);
         meanings
     }
 

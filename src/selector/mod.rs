@@ -7,9 +7,11 @@
 //! 1. **Normalise**: lower case, compatibility forms and diacritics folded, cut into words; fillers are taken out.
 //! 2. **Compare** stems and pairs of neighbouring stems, weighted by how few answers have them. Words a language uses everywhere
 //!    count little alone ("how", "much") and more as a pair. Urgency keywords count more.
-//! 3. **Compare by meaning**, with a table of word vectors: what was said as a whole with what each answer is about and the others are not, and for
+//! 3. **Weigh the odds** of all that was said, piece by piece (`odds.rs`): how much of each word's use, each pair's and each three letters' is the
+//!    answer's, and how much that of what people say that no answer is for (`elsewhere/`).
+//! 4. **Compare by meaning**, with a table of word vectors: what was said as a whole with what each answer is about and the others are not, and for
 //!    those that come near, word by word with each of their phrases.
-//! 4. **Weigh the evidence** ([`Evidence`]): how much of the phrase was said, how much of what was said the answer knows and does not, how
+//! 5. **Weigh the evidence** ([`Evidence`]): how much of the phrase was said, how much of what was said the answer knows and does not, how
 //!    far ahead of the next answer it is. A logistic function turns it into a score.
 //!
 //! The rule that must hold: **a score is a probability.** Of answers scored 0.80, about 80 % are right, so a threshold means
@@ -22,6 +24,7 @@ mod calibration;
 mod choose;
 mod index;
 mod meanings;
+mod odds;
 #[cfg(test)]
 mod tests;
 mod text;

@@ -60,14 +60,17 @@ impl Fillers {
 pub(super) struct Language {
     stemmer: Option<Stemmer>,
     glue: HashSet<&'static str>,
+    english: bool,
 }
 
 impl Language {
     /// By BCP 47 tag. A language that is not known is compared word by word.
     pub(super) fn new(tag: &str) -> Self {
         let primary = tag.split(['-', '_']).next().unwrap_or_default().to_ascii_lowercase();
-        let glue = if primary == "en" { include_str!("glue/en.txt") } else { "" };
+        let english = primary == "en";
+        let glue = if english { include_str!("glue/en.txt") } else { "" };
         Self {
+            english,
             stemmer: algorithm(&primary).map(Stemmer::create),
             glue: glue.lines().filter(|line| !line.starts_with('#')).flat_map(str::split_whitespace).collect(),
         }
@@ -75,6 +78,10 @@ impl Language {
 
     pub(super) fn stem(&self, word: &str) -> String {
         self.stemmer.as_ref().map_or_else(|| word.to_owned(), |stemmer| stemmer.stem(word).into_owned())
+    }
+
+    pub(super) fn is_english(&self) -> bool {
+        self.english
     }
 
     pub(super) fn is_glue(&self, word: &str) -> bool {

@@ -4,13 +4,23 @@
 //! everybody else's, with each answer counting the same however many phrases it has. So what all phrases of a business have in
 //! common ("can you … my …") tells nothing, which the mean of an answer's phrases does not know.
 //!
-//! Preparing costs the square of a vector's length for each phrase and each answer and its cube once; comparing costs one product
-//! for each answer.
+//! Preparing costs the square of a vector's length for each phrase and each answer and its cube once, so no more than [`MOST_PHRASES`] are
+//! learnt from: beyond, each answer is known by so many of its phrases, evenly spread over them, as come to that together, and by one
+//! at least. Words are compared with all of them still. Comparing costs one product for each answer.
 
 use super::meanings::dot;
 
 /// How much a phrase may be wrong before another is bent to fit it. Chosen by cross-validation on `tests/quality/utterances.tsv`.
 const RIDGE: f64 = 0.03;
+
+/// Half a gigaflop with vectors of 256 numbers.
+pub(super) const MOST_PHRASES: usize = 16_384;
+
+/// Whether the `nth` of an answer's `of` phrases is learnt from, when there are so many answers.
+pub(super) fn is_learnt(nth: usize, of: usize, answers: usize) -> bool {
+    let most = (MOST_PHRASES / answers).max(1);
+    of <= most || nth * most / of != (nth + 1) * most / of
+}
 
 /// For each answer what an utterance is multiplied with; empty for an answer that no vector is known of.
 pub(super) struct Topics(Vec<Vec<f32>>);
@@ -32,8 +42,9 @@ impl Topics {
         for (answer, vector) in &phrases {
             let vector: Vec<f64> = vector.iter().map(|x| f64::from(*x)).collect();
             let share = 1.0 / counts[*answer];
-            for (row, x) in spread.iter_mut().zip(&vector) {
-                add(row, x * share, &vector);
+            // The lower triangle: the rest is its mirror image.
+            for (i, (row, x)) in spread.iter_mut().zip(&vector).enumerate() {
+                add(&mut row[..=i], x * share, &vector);
             }
             means[*answer].resize(length, 0.0);
             add(&mut means[*answer], share, &vector);
@@ -113,6 +124,16 @@ mod tests {
             assert!((of[0] - first[axis]).abs() < 1e-6 && (of[1] - second[axis]).abs() < 1e-6, "{of:?}");
             assert_eq!(of[2].to_bits(), 0.0_f64.to_bits(), "no phrases, no topic");
         }
+    }
+
+    /// 4,096 answers may have four phrases each. Turns red when an answer of many phrases is cut off after its first few.
+    #[test]
+    fn of_too_many_phrases_each_answer_keeps_its_share_evenly_spread() {
+        let learnt = |of, answers| (0..of).filter(|nth| is_learnt(*nth, of, answers)).collect::<Vec<_>>();
+        assert_eq!(learnt(4, 4096), [0, 1, 2, 3]);
+        assert_eq!(learnt(8, 4096), [1, 3, 5, 7]);
+        assert_eq!(learnt(100, 4096), [24, 49, 74, 99]);
+        assert_eq!(learnt(3, 1_000_000), [2], "one at least");
     }
 
     /// Turns red when the phrases are summed up in the order in which they come.

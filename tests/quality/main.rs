@@ -1,6 +1,8 @@
 //! How well the selector answers, measured on labelled utterances.
 //!
-//! `cargo test --test quality -- --nocapture` reports the tuning set, `utterances.tsv`, which also guards against getting worse.
+//! `cargo test --test quality -- --nocapture` reports the tuning set, `utterances.tsv`, which also guards against getting worse. Each fifth of it is put
+//! to an index that has the other four as phrases beside those of `corpus.toml`: a business learns from its callers. The held-out set is put to
+//! one that has them all.
 //! `held_out.tsv` was written by somebody who saw the names of the answers and none of their phrases, and is reported by `cargo test
 //! --test quality -- --ignored held_out --nocapture` and by nothing else: it is for a final selector, not for choosing between two. Once looked
 //! at it is spent, and the next selector needs another. `… --ignored fit …` prints the calibration's parameters.
@@ -50,29 +52,32 @@ impl Corpus {
         scenarios.chain(self.knowledge.iter().map(|question| question.key.as_str())).collect()
     }
 
-    fn entries(&self) -> Vec<Entry<'_>> {
+    /// With what callers said as more phrases of what they should get. What no answer is for goes nowhere.
+    fn entries<'a>(&'a self, said: &[Labelled]) -> Vec<Entry<'a>> {
+        let heard = |key: &'a str| said.iter().filter(move |line| line.expected == key).map(|line| line.said);
         let id = |key: &str| Uuid::from_u128(self.keys().iter().position(|k| *k == key).unwrap() as u128);
         let scenarios = self.scenarios.iter().map(|s| Entry {
             id: id(&s.key),
             tier: Tier::Scenario,
             priority: s.priority,
-            phrases: s.phrases.iter().map(String::as_str).collect(),
+            phrases: s.phrases.iter().map(String::as_str).chain(heard(&s.key)).collect(),
         });
         let questions = self.knowledge.iter().map(|q| Entry {
             id: id(&q.key),
             tier: Tier::Knowledge,
             priority: 0,
-            phrases: std::iter::once(&q.question).chain(&q.variants).map(String::as_str).collect(),
+            phrases: std::iter::once(&q.question).chain(&q.variants).map(String::as_str).chain(heard(&q.key)).collect(),
         });
         scenarios.chain(questions).collect()
     }
 
-    fn index(&self, vectors: Option<&Table>) -> Index {
+    fn index(&self, said: &[Labelled], vectors: Option<&Table>) -> Index {
         let vocabulary = Vocabulary { language: &self.language, fillers: &self.fillers, urgency: &self.urgency };
-        with(vectors, |embed| Index::new(&vocabulary, &self.entries(), embed))
+        with(vectors, |embed| Index::new(&vocabulary, &self.entries(said), embed))
     }
 }
 
+#[derive(Clone, Copy)]
 struct Labelled {
     expected: &'static str,
     said: &'static str,
@@ -91,6 +96,19 @@ fn labelled(set: Set) -> impl Iterator<Item = Labelled> {
     };
     let parts = lines.lines().filter(|line| !line.starts_with('#')).map(|line| line.split_once('\t').unwrap());
     parts.map(|(expected, said)| Labelled { expected, said })
+}
+
+/// Every line of the tuning set, put to an index that has the other folds' lines and none of its own fold's.
+fn cross_validated(corpus: &Corpus, vectors: Option<&Table>, then: &mut dyn FnMut(Labelled, &Found)) {
+    const FOLDS: usize = 5;
+    for fold in 0..FOLDS {
+        let (own, others): (Vec<_>, Vec<_>) = labelled(Set::Tuning).enumerate().partition(|(n, _)| n % FOLDS == fold);
+        let others: Vec<Labelled> = others.into_iter().map(|(_, line)| line).collect();
+        let index = corpus.index(&others, vectors);
+        for (_, line) in own {
+            then(line, &with(vectors, |embed| index.choose(line.said, embed)));
+        }
+    }
 }
 
 /// The table of `ops/word-vectors.sh`; `./test` says where it is.
@@ -117,12 +135,17 @@ struct Report {
 }
 
 impl Report {
-    fn of(set: Set, vectors: Option<&Table>) -> Self {
+    fn tuning(vectors: Option<&Table>) -> Self {
         let (corpus, mut report) = (Corpus::load(), Self::default());
-        let (index, keys) = (corpus.index(vectors), corpus.keys());
-        for labelled in labelled(set) {
-            let found = with(vectors, |embed| index.choose(labelled.said, embed));
-            report.note(&labelled, &found, &keys);
+        cross_validated(&corpus, vectors, &mut |line, found| report.note(&line, found, &corpus.keys()));
+        report
+    }
+
+    fn held_out(vectors: Option<&Table>) -> Self {
+        let (corpus, mut report) = (Corpus::load(), Self::default());
+        let index = corpus.index(&labelled(Set::Tuning).collect::<Vec<_>>(), vectors);
+        for line in labelled(Set::HeldOut) {
+            report.note(&line, &with(vectors, |embed| index.choose(line.said, embed)), &corpus.keys());
         }
         report
     }
@@ -177,7 +200,7 @@ fn the_set_is_what_it_says() {
     let keys = corpus.keys();
     assert!(expected.iter().all(|key| *key == "none" || keys.contains(key)));
     let plain = |text: &str| text.to_lowercase().replace(|c: char| !c.is_alphanumeric(), "");
-    let phrases: HashSet<_> = corpus.entries().iter().flat_map(|e| e.phrases.clone()).map(plain).collect();
+    let phrases: HashSet<_> = corpus.entries(&[]).iter().flat_map(|e| e.phrases.clone()).map(plain).collect();
     assert!(all.iter().all(|l| !phrases.contains(&plain(l.said))), "no phrase is a copy of an utterance");
 }
 
@@ -185,23 +208,50 @@ fn the_set_is_what_it_says() {
 #[test]
 fn the_tuning_set_is_answered_as_well_as_before() {
     let held = |name, vectors, right, wrong| {
-        let report = Report::of(Set::Tuning, vectors);
+        let report = Report::tuning(vectors);
         report.print(&format!("tuning set, {name}"));
         assert!(report.share(report.right) >= right, "{name}");
         assert!(report.share(report.wrong.len()) <= wrong, "{name}");
     };
-    held("words", None, 82.5, 2.4);
+    held("words", None, 93.5, 1.6);
     if let Some(table) = table() {
-        held("words and meaning", Some(&table), 80.0, 2.4);
+        held("words and meaning", Some(&table), 93.2, 1.8);
     }
+}
+
+/// "Cancel my gym membership" is one of the phrases that no answer is for. Turns red when pieces count without their answer's total.
+#[test]
+fn whose_matter_it_is_answers_what_no_answer_is_for_elsewhere() {
+    const PHRASES: [&str; 12] = [
+        "cancel my membership",
+        "I want to cancel my gym membership",
+        "how do I end my membership",
+        "I'd like to quit the gym",
+        "please stop my membership",
+        "I don't want to be a member any more",
+        "can I cancel my contract with the gym",
+        "I moved away and need to cancel my membership",
+        "what do I have to do to cancel the gym",
+        "cancel the membership for my wife",
+        "I'm not using the gym and want out",
+        "end my contract",
+    ];
+    let (corpus, said) = (Corpus::load(), "i would like to cancel the gym membership of my son");
+    let vocabulary = Vocabulary { language: &corpus.language, fillers: &corpus.fillers, urgency: &corpus.urgency };
+    let mut entries = corpus.entries(&[]);
+    assert!(Index::new(&vocabulary, &entries, None).choose(said, None).answer.is_none());
+    let id = Uuid::from_u128(u128::MAX);
+    entries.push(Entry { id, tier: Tier::Scenario, priority: 0, phrases: PHRASES.to_vec() });
+    let found = Index::new(&vocabulary, &entries, None).choose(said, None);
+    assert_eq!(found.answer.as_ref().map(|answer| answer.id), Some(id), "{:?}", found.candidates);
 }
 
 #[test]
 #[ignore = "the held-out set is looked at when a selector is final"]
 fn held_out() {
-    Report::of(Set::HeldOut, None).print("held-out set, words");
+    Report::held_out(None).print("held-out set, words");
     if let Some(table) = table() {
-        Report::of(Set::HeldOut, Some(&table)).print("held-out set, words and meaning");
+        Report::held_out(Some(&table)).print("held-out set, words and meaning");
     }
 }
 
@@ -216,15 +266,13 @@ fn fit() {
 
 fn fitted(vectors: Option<&Table>) -> [f64; FEATURES] {
     let corpus = Corpus::load();
-    let (index, keys) = (corpus.index(vectors), corpus.keys());
     let mut rows = Vec::new();
-    for labelled in labelled(Set::Tuning) {
-        let found = with(vectors, |embed| index.choose(labelled.said, embed));
+    cross_validated(&corpus, vectors, &mut |line, found| {
         for candidate in found.candidates.iter().filter(|c| !c.evidence.exact) {
-            let right = keys[usize::try_from(candidate.id.as_u128()).unwrap()] == labelled.expected;
+            let right = corpus.keys()[usize::try_from(candidate.id.as_u128()).unwrap()] == line.expected;
             rows.push((candidate.evidence.numbers(), f64::from(u8::from(right))));
         }
-    }
+    });
     logistic(&rows)
 }
 
