@@ -57,7 +57,7 @@ pub async fn enable(with: &Provisioner, name: &str, local: Option<&Local>, asked
         (None, Some(local)) => making::make(with, &cluster, local, asked).await,
         (None, None) => Err(Error::Conflict(format!(
             "{name} is a server of your own: archive it with pgBackRest yourself, with archive_mode = on and an archive_timeout; then say \
-             --config FILE --stanza NAME, on the machine where restores are to be made"
+             --pgbackrest-config FILE --stanza NAME, on the machine where restores are to be made"
         ))),
     }
 }
@@ -82,7 +82,8 @@ async fn note(with: &Provisioner, cluster: &Cluster, own: (&Path, &str), aside: 
         ours: None,
     };
     if rows::get(&with.control, cluster.id).await?.is_some_and(|known| known.ours.is_some()) {
-        let text = format!("cluster {} has an archive that strowgerctl makes: leave out --config", cluster.name);
+        let text =
+            format!("cluster {} has an archive that strowgerctl makes: leave out --pgbackrest-config", cluster.name);
         return Err(Error::Conflict(text));
     }
     bases(&archive, postgres_user()?).await?;

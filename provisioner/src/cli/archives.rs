@@ -14,8 +14,8 @@ use crate::error::{Error, Result};
 /// `data` is the folder of an embedded installation.
 pub(super) async fn run(with: &Provisioner, command: &Archive, data: Option<&Path>, output: Output) -> Result<()> {
     let name = match command {
-        Archive::Enable { cluster, repo, keep, config, stanza, aside } => {
-            let own = config.as_deref().zip(stanza.as_deref());
+        Archive::Enable { cluster, repo, keep, pgbackrest_config, stanza, aside } => {
+            let own = pgbackrest_config.as_deref().zip(stanza.as_deref());
             let local = match data.filter(|_| own.is_none()) {
                 Some(data) => Some(Embedded::local(data, cluster)?),
                 None => None,

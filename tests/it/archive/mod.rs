@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio_postgres::Client;
 
-use crate::support::{Folder, Up, connect, run_in, until};
+use crate::support::{Folder, Up, connect, run, run_in, until};
 
 /// What a caller said; nobody else says that.
 const SAID: &str = "keeps nineteen bees in Wapping";
@@ -210,20 +210,23 @@ fn sealed(folder: &Folder, cluster: &str) {
     assert!(data.iter().any(|file| holds(file, SAID)), "the control: it is in the cluster");
 }
 
-/// An archive that is made without us is only read.
+/// An archive that is made without us is only read. Asked for as on a server of one's own: by a file of settings, which is not pgBackRest's.
 async fn of_an_operators_own(folder: &Folder, at: &str) {
-    let config = folder.0.join("archive/dedicated/pgbackrest.conf");
-    let enable =
-        ["cluster", "archive", "enable", "dedicated", "--stanza", "dedicated", "--config", config.to_str().unwrap()];
-    let ours = folder.ctl(&enable, "");
-    assert_eq!((ours.code, ours.stderr.contains("leave out --config")), (Some(3), true), "{}", ours.stderr);
+    let (settings, config) = (folder.0.join("strowgerctl.toml"), folder.0.join("archive/dedicated/pgbackrest.conf"));
+    let (settings, config) = (settings.to_str().unwrap(), config.to_str().unwrap());
+    let ctl = |args: &[&str]| run(&[["--config", settings, "--output", "json"].as_slice(), args].concat(), "");
+    let enable = ["cluster", "archive", "enable", "dedicated", "--stanza", "dedicated", "--pgbackrest-config", config];
+    let without = ctl(&["cluster", "archive", "enable", "dedicated"]);
+    assert_eq!((without.code, without.stderr.contains("a server of your own")), (Some(3), true), "{}", without.stderr);
+    let ours = ctl(&enable);
+    assert_eq!((ours.code, ours.stderr.contains("leave out")), (Some(3), true), "{}", ours.stderr);
     let control = folder.superuser("control", "sw_control").await;
     let sql = "delete from archives using clusters where cluster_id = id and name = 'dedicated'";
     assert_eq!(control.execute(sql, &[]).await.unwrap(), 1);
-    let status = folder.json(&enable);
+    let status = ctl(&enable).json();
     assert_eq!((&status["repo"], &status["kept_days"]), (&Value::Null, &Value::Null));
-    let backup = folder.ctl(&["cluster", "archive", "backup", "dedicated"], "");
+    let backup = ctl(&["cluster", "archive", "backup", "dedicated"]);
     assert_eq!((backup.code, backup.stderr.contains("is your own")), (Some(3), true), "{}", backup.stderr);
-    folder.json(&["backup", "restore", "--tenant", "4", "--at", at, "--in-place"]);
+    ctl(&["backup", "restore", "--tenant", "4", "--at", at, "--in-place"]).json();
     assert_eq!(remembered(folder, "4").await, [SAID]);
 }

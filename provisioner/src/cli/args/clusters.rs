@@ -85,16 +85,16 @@ pub(in crate::cli) enum Archive {
     Enable {
         cluster: String,
         /// Embedded: a folder for it, on another disk if you can [default: archive/CLUSTER/repo in the data folder]
-        #[arg(long, conflicts_with = "config")]
+        #[arg(long, conflicts_with = "pgbackrest_config")]
         repo: Option<PathBuf>,
         /// Embedded: how far back it reaches, as in 14d
-        #[arg(long, default_value = "14d", value_parser = seconds, conflicts_with = "config")]
+        #[arg(long, default_value = "14d", value_parser = seconds, conflicts_with = "pgbackrest_config")]
         keep: i64,
         /// Your own server: pgBackRest's settings on the machine where the restores are to be made; they name the repository
         #[arg(long, requires = "stanza")]
-        config: Option<PathBuf>,
+        pgbackrest_config: Option<PathBuf>,
         /// Your own server: what pgBackRest calls the cluster
-        #[arg(long, requires = "config")]
+        #[arg(long, requires = "pgbackrest_config")]
         stanza: Option<String>,
         /// Where clusters are restored aside; as much room as the cluster takes [default: beside the settings]
         #[arg(long)]
