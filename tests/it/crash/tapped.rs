@@ -44,7 +44,7 @@ pub(crate) fn in_all_lanes<F: Future<Output = ()>>(situation: impl Fn(Arc<World>
     side_by_side(&[Moment::Unsent, Moment::UnderWay, Moment::CutUnsent, Moment::CutUnanswered], situation);
 }
 
-/// Whether sweeps that take long are to leave nothing out. All of them then take hours on two cores.
+/// Whether sweeps that take long are to leave nothing out. All of them then take long on two cores.
 pub(crate) fn is_whole() -> bool {
     std::env::var("STROWGER_TEST_SWEEPS").is_ok_and(|sweeps| sweeps == "whole")
 }

@@ -17,6 +17,8 @@ use crate::support::{World, private_world};
 const SERVERS: [&str; 2] = ["shared", "control"];
 
 /// Whatever has a backup's name is whole, and nothing else lies there.
+///
+/// Turns red when what an earlier attempt left in a store is not taken away.
 #[test]
 fn a_backup_outlives_its_servers() {
     private_world(async |w| {
@@ -88,6 +90,8 @@ fn who_lost_a_backup_without_knowing_takes_nothing_away() {
 }
 
 /// What was acknowledged before the change of names is in what was replaced and kept, what came after is in what is live.
+///
+/// Turns red when `swap` does not look whether the names have been changed.
 #[test]
 fn a_restore_outlives_its_servers() {
     private_world(async |w| {

@@ -21,7 +21,7 @@ use crate::support::World;
 
 /// A step is struck once in so many statements, and then so many times at most: the more there are, the more of them only look.
 const STRETCH: usize = 25;
-const STRETCHES: usize = 4;
+const STRETCHES: usize = 3;
 
 /// When a server that died is there again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

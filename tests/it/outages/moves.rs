@@ -22,6 +22,7 @@ fn a_move_outlives_its_servers() {
     private_world(async |w| struck_everywhere(&w, &["--offline"]).await);
 }
 
+/// Turns red when what an earlier attempt made to replicate is not removed.
 #[test]
 fn an_online_move_outlives_its_servers() {
     private_world(async |w| {

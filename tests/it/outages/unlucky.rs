@@ -263,7 +263,7 @@ fn who_lost_a_move_without_knowing_disturbs_nobody() {
             assert_eq!(parts(&w).await, Vec::<String>::new(), "{command:?} {}", when.2);
             w.ctl(&["tenant", "move", "1", "--undo"]).json();
         };
-        for later in (0..9).step_by(if is_whole() { 1 } else { 4 }) {
+        for later in (0..9).step_by(if is_whole() { 1 } else { 8 }) {
             for control_dies in [false, true] {
                 let source = w.superuser("shared", &tenant.database).await;
                 overtaken((&source, &is_held, later), &OFFLINE, control_dies).await;

@@ -9,7 +9,7 @@ use strowger::id::TenantId;
 use crate::support::{World, connect};
 
 /// Between two writes.
-const PAUSE: Duration = Duration::from_millis(20);
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// What came of what was written. Each memory's content is a number that no other has.
 #[derive(Default)]
