@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use quick_cache::Weighter;
 use quick_cache::unsync::Cache;
+use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
 use crate::id::TenantId;
@@ -74,7 +75,11 @@ impl Answers {
             (None, Some(cached)) => Ok(cached),
             (corpus, _) => {
                 let corpus = corpus.ok_or_else(|| TenantError::Unexpected("no corpus came with its version".into()))?;
-                let prepared = Arc::new(Prepared::new(version, corpus, self.vectors.as_deref()));
+                let vectors = self.vectors.clone();
+                // Thousands of phrases take seconds, in which this thread has other callers to answer.
+                let preparing = spawn_blocking(move || Prepared::new(version, corpus, vectors.as_deref()));
+                let failed = |error| TenantError::Unexpected(format!("answers were not prepared: {error}"));
+                let prepared = Arc::new(preparing.await.map_err(failed)?);
                 self.kept().insert(db.tenant(), Arc::clone(&prepared));
                 Ok(prepared)
             }
