@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::Embed;
-use super::topics::{self, Topics};
+use super::topics::{self, Topics, dot};
 
 /// A caller's turn says what it is about early; no more of its words are compared one by one, so the work is bounded.
 const COMPARED: usize = 32;
@@ -116,13 +116,4 @@ fn unit(mut vector: Vec<f32>) -> Option<Vec<f32>> {
         *x /= length;
     }
     Some(vector)
-}
-
-/// Eight sums side by side, which the compiler turns into vector instructions.
-pub(super) fn dot(a: &[f32], b: &[f32]) -> f64 {
-    let mut sums = [0.0_f32; 8];
-    for (x, y) in a.chunks(8).zip(b.chunks(8)) {
-        x.iter().zip(y).zip(&mut sums).for_each(|((x, y), sum)| *sum += x * y);
-    }
-    sums.iter().copied().map(f64::from).sum()
 }

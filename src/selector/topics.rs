@@ -8,8 +8,6 @@
 //! learnt from: beyond, each answer is known by so many of its phrases, evenly spread over them, as come to that together, and by one
 //! at least. Words are compared with all of them still. Comparing costs one product for each answer.
 
-use super::meanings::dot;
-
 /// How much a phrase may be wrong before another is bent to fit it. Chosen by cross-validation on `tests/quality/utterances.tsv`.
 const RIDGE: f64 = 0.03;
 
@@ -102,6 +100,15 @@ impl Root {
 
 fn product(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(x, y)| x * y).sum()
+}
+
+/// Eight sums side by side, which the compiler turns into vector instructions.
+pub(super) fn dot(a: &[f32], b: &[f32]) -> f64 {
+    let mut sums = [0.0_f32; 8];
+    for (x, y) in a.chunks(8).zip(b.chunks(8)) {
+        x.iter().zip(y).zip(&mut sums).for_each(|((x, y), sum)| *sum += x * y);
+    }
+    sums.iter().copied().map(f64::from).sum()
 }
 
 #[cfg(test)]
