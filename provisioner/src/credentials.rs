@@ -54,22 +54,29 @@ pub(crate) async fn account_token(with: &Provisioner, id: &AccountSid) -> Result
     Ok((found.owner, key.open(id.as_str(), &found.token).map_err(Error::vault(what()))?))
 }
 
+/// What callers of a suspended tenant hear: the name of the setting.
+pub const SUSPENDED_SENTENCE: &str = "suspended_sentence";
 /// Where providers reach the servers: the name of the setting.
 pub const PUBLIC_URL: &str = "public_url";
 /// Where Twilio's REST API is, if not where it usually is: the name of the setting.
 pub const TWILIO_BASE_URL: &str = "twilio_base_url";
 
-/// Changes what holds for every tenant; running servers know when this returns.
-pub async fn set_platform(with: &Provisioner, name: &str, value: &str) -> Result<()> {
-    let value = match name {
-        PUBLIC_URL | TWILIO_BASE_URL => url(name, value)?,
-        BACKUPS_TO => Store::named(value)?.url(),
+/// A setting's value as it is stored.
+pub fn setting(name: &str, value: &str) -> Result<String> {
+    match name {
+        PUBLIC_URL | TWILIO_BASE_URL => url(name, value),
+        BACKUPS_TO => Ok(Store::named(value)?.url()),
         _ if value.trim().is_empty() || value.chars().count() > 1000 || value.chars().any(char::is_control) => {
             let text = "a sentence has 1 to 1000 characters, none of them a control character";
-            return Err(Error::Conflict(text.into()));
+            Err(Error::Conflict(text.into()))
         }
-        _ => value.to_owned(),
-    };
+        _ => Ok(value.to_owned()),
+    }
+}
+
+/// Changes what holds for every tenant; running servers know when this returns.
+pub async fn set_platform(with: &Provisioner, name: &str, value: &str) -> Result<()> {
+    let value = setting(name, value)?;
     let mut change = with.control.change(&with.actor).await?;
     installation::set(&mut change, name, &value).await?;
     change.commit().await?;

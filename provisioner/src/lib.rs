@@ -14,6 +14,7 @@ pub mod error;
 mod files;
 mod postgres;
 mod scram;
+pub mod rhythm;
 mod shipped;
 mod admin_db;
 mod signing;

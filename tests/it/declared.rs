@@ -46,11 +46,17 @@ fn a_file_is_made_so_once_and_an_export_of_it_changes_nothing() {
     world(async |w| {
         let before = audit_rows(&w).await;
         let planned = apply(&w, EXAMPLE, &["--dry-run"], &VARIABLES);
-        assert_eq!((planned.len(), audit_rows(&w).await), (7, before), "{planned:?}");
+        assert_eq!((planned.len(), audit_rows(&w).await), (9, before), "{planned:?}");
         assert_eq!(apply(&w, EXAMPLE, &[], &VARIABLES), planned);
         let tenants = w.ctl(&["tenant", "list"]).json();
         assert_eq!((&tenants[0]["state"], &tenants[0]["cluster"]), (&json!("active"), &json!("shared")));
         assert_eq!((&tenants[1]["state"], &tenants[1]["state_reason"]), (&json!("suspended"), &json!("not open yet")));
+        let schedules = w.ctl(&["backup", "schedule", "list"]).json();
+        let of = |name: &str| schedules[0][name].clone();
+        assert_eq!(
+            [of("every"), of("at"), of("keep_weekly"), of("tenants")],
+            [json!("1d"), json!("02:30"), json!(4), json!(2)]
+        );
         let numbers = w.ctl(&["number", "list"]).json();
         let of = |i: usize| (numbers[i]["customer_id"].clone(), numbers[i]["state"].clone());
         assert_eq!([of(0), of(1)], [(json!(1), json!("active")), (json!(2), json!("active"))]);
@@ -66,6 +72,13 @@ fn a_file_is_made_so_once_and_an_export_of_it_changes_nothing() {
         let (token, key) = ("STROWGER_TOKEN_AC00000000000000000000000000000201", "STROWGER_SECRET_T1_MODEL_KEY");
         assert_eq!(apply(&w, &export, &[], &[(token, "canary-token"), (key, "canary-key")]), Vec::<String>::new());
         assert_eq!(audit_rows(&w).await, made, "nothing was written anew");
+
+        let rarer = exported.stdout.replace("every = \"1d\"", "every = \"2d\"");
+        let rarer = apply(&w, &write(&w, "rarer.toml", &rarer), &[], &[]);
+        let kept = "kept: 7 daily, 4 weekly, 12 monthly";
+        assert_eq!(rarer, [format!("~ backup schedule of all that have none of their own: every 2d at 02:30, {kept}")]);
+        assert_eq!(w.ctl(&["backup", "schedule", "list"]).json()[0]["every"], "2d");
+        apply(&w, &export, &[], &[]);
 
         let other = apply(&w, &export, &[], &[(token, "canary-other"), (key, "canary-key")]);
         assert_eq!(other, ["~ account AC00000000000000000000000000000201 of the platform: another token"]);
@@ -87,11 +100,11 @@ fn what_a_file_does_not_name_is_taken_away_only_when_that_is_meant() {
         let (code, _, said) = ctl(&w, &["apply", "-f", &empty, "--prune"], &[]);
         assert_eq!((code, said.contains("--yes")), (Some(3), true), "{said}");
         assert_eq!(audit_rows(&w).await, before);
-        assert_eq!(apply(&w, &empty, &["--prune", "--yes"], &[]).len(), 3);
+        assert_eq!(apply(&w, &empty, &["--prune", "--yes"], &[]).len(), 4);
         assert_eq!(w.ctl(&["account", "list"]).json(), json!([]));
         assert_eq!(w.ctl(&["tenant", "list"]).json().as_array().unwrap().len(), 2, "tenants stay");
         assert_eq!(apply(&w, &empty, &["--prune"], &[]), Vec::<String>::new());
-        assert_eq!(apply(&w, EXAMPLE, &[], &VARIABLES).len(), 3, "and come back");
+        assert_eq!(apply(&w, EXAMPLE, &[], &VARIABLES).len(), 4, "and come back");
     });
 }
 
@@ -123,7 +136,7 @@ fn a_file_with_a_mistake_changes_nothing() {
         // A secret's file is beside the file that names it.
         write(&w, "key", "canary-key\n");
         let file = write(&w, "beside.toml", &text.replace("{ env = \"EXAMPLE_MODEL_KEY\" }", "{ file = \"key\" }"));
-        assert_eq!(apply(&w, &file, &[], &VARIABLES).len(), 7);
+        assert_eq!(apply(&w, &file, &[], &VARIABLES).len(), 9);
         assert_eq!(apply(&w, EXAMPLE, &[], &VARIABLES), Vec::<String>::new(), "the line's end is not part of it");
         assert!(Path::new(&file).exists());
     });

@@ -10,12 +10,13 @@ use strowger::control::schedules::{self, Schedule};
 use strowger::control::tenants::{self, Tenant};
 use strowger::id::TenantId;
 use strowger::vault::MasterRing;
-use time::{Duration, OffsetDateTime, Time, UtcOffset};
+use time::OffsetDateTime;
 
 use super::args::{self, BackupCommand, Output, Restore, Schedule as ScheduleArgs, ScheduleCommand, Whose};
 use super::output::{say, show};
 use crate::backups::Keep;
 use crate::error::{Error, Result};
+use crate::rhythm::Rhythm;
 use crate::settings::Given;
 use crate::tenants::NewTenant;
 use crate::{Provisioner, backups, restore};
@@ -66,46 +67,21 @@ async fn scheduled(with: &Provisioner, args: &ScheduleArgs) -> Result<Value> {
 }
 
 fn asked(args: &ScheduleArgs) -> Result<Schedule> {
-    const DAY: i64 = 86400;
-    let every_s = args.every.unwrap_or(DAY);
-    if args.at.is_some() && DAY % every_s != 0 && every_s % DAY != 0 {
-        let text = "with --at, --every is some whole days, or what a day is a whole number of, as in 6h";
-        return Err(Error::Conflict(text.into()));
-    }
-    let keeps = [args.keep_daily, args.keep_weekly, args.keep_monthly];
-    let [daily, weekly, monthly] = keeps.map(Option::unwrap_or_default);
-    let keep = keeps.iter().any(Option::is_some).then_some(Keep { daily, weekly, monthly });
-    let now = Clock::system().now();
-    Ok(Schedule { every_s, first_at: args.at.map(|at_s| next(now, at_s)), keep })
-}
-
-/// When it is next so many seconds after midnight, UTC.
-fn next(now: OffsetDateTime, at_s: i64) -> OffsetDateTime {
-    let today = now.to_offset(UtcOffset::UTC).replace_time(Time::MIDNIGHT) + Duration::seconds(at_s);
-    if today > now { today } else { today + Duration::DAY }
+    let keep = [args.keep_daily, args.keep_weekly, args.keep_monthly];
+    let rhythm = Rhythm::new(args.every.unwrap_or_default(), args.at, keep).map_err(Error::Conflict)?;
+    Ok(rhythm.from(Clock::system().now()))
 }
 
 fn schedule_in_short(row: &schedules::Row) -> Value {
-    let schedule = &row.schedule;
+    let rhythm = Rhythm::of(&row.schedule);
+    let keep = rhythm.keep();
     let shown = |at: Option<OffsetDateTime>| at.map(|at| at.to_string());
-    let at = schedule
-        .first_at
-        .map(|at| at.to_offset(UtcOffset::UTC))
-        .map(|at| format!("{:02}:{:02}", at.hour(), at.minute()));
     json!({
-        "customer_id": row.tenant, "every": span(schedule.every_s), "at": at,
-        "keep_daily": schedule.keep.map(|keep| keep.daily), "keep_weekly": schedule.keep.map(|keep| keep.weekly),
-        "keep_monthly": schedule.keep.map(|keep| keep.monthly), "tenants": row.tenants, "never_backed_up": row.never,
+        "customer_id": row.tenant, "every": rhythm.every(), "at": rhythm.at(),
+        "keep_daily": keep.map(|keep| keep.daily), "keep_weekly": keep.map(|keep| keep.weekly),
+        "keep_monthly": keep.map(|keep| keep.monthly), "tenants": row.tenants, "never_backed_up": row.never,
         "oldest": shown(row.oldest), "next": shown(row.next),
     })
-}
-
-/// As it is said on the command line.
-fn span(seconds: i64) -> String {
-    let units = [(86400, 'd'), (3600, 'h'), (60, 'm')];
-    let unit = units.into_iter().find(|(unit, _)| seconds % unit == 0);
-    let (unit, name) = unit.unwrap_or((1, 's'));
-    format!("{}{name}", seconds / unit)
 }
 
 async fn restored(with: &Provisioner, args: &Restore) -> Result<Value> {

@@ -1,5 +1,8 @@
 //! Makes a plan so, one change after the other, with the operations that single commands use.
 
+use std::slice;
+
+use strowger::clock::Clock;
 use strowger::control::tenants::{self as rows, State};
 use strowger::id::TenantId;
 use strowger::vault::Secret;
@@ -9,7 +12,7 @@ use super::file::WantedTenant;
 use super::plan::Plan;
 use crate::error::{Error, Result};
 use crate::tenants::{self, Because, NewTenant};
-use crate::{Provisioner, credentials, numbers};
+use crate::{Provisioner, backups, credentials, numbers};
 
 /// Carries the changes out; `done` hears of each that is. Killed or failed, it is finished by planning and carrying out again.
 pub async fn carry_out(with: &Provisioner, plan: &Plan<'_>, done: &(dyn Fn(&Change<'_>) + Sync)) -> Result<()> {
@@ -22,6 +25,7 @@ pub async fn carry_out(with: &Provisioner, plan: &Plan<'_>, done: &(dyn Fn(&Chan
 
 async fn make(with: &Provisioner, change: &Change<'_>) -> Result<()> {
     match change {
+        Change::SetSetting(wanted) => credentials::set_platform(with, wanted.name, &wanted.value).await,
         Change::CreateTenant(wanted) => create(with, wanted).await,
         Change::SetState(wanted, state) => {
             let id = id_of(with, &wanted.name).await?;
@@ -46,6 +50,15 @@ async fn make(with: &Provisioner, change: &Change<'_>) -> Result<()> {
         }
         Change::ReleaseNumber { number, .. } => numbers::release(with, number).await.map(drop),
         Change::RemoveAccount(id) => credentials::remove_account(with, id).await,
+        Change::SetSchedule { wanted, owner, .. } => {
+            let owner = owner_id(with, owner.as_deref()).await?;
+            backups::schedule(with, owner.as_ref().map(slice::from_ref), &wanted.rhythm.from(Clock::system().now()))
+                .await
+        }
+        Change::RemoveSchedule { owner } => {
+            let owner = owner_id(with, owner.as_deref()).await?;
+            backups::unschedule(with, owner.as_ref().map(slice::from_ref)).await
+        }
     }
 }
 

@@ -6,10 +6,12 @@ use strowger::control::tenants::State;
 use strowger::id::AccountSid;
 use strowger::phone::Number;
 
-use super::file::{WantedAccount, WantedSecret, WantedTenant};
+use super::file::{WantedAccount, WantedSchedule, WantedSecret, WantedSetting, WantedTenant};
 
 /// One change. Tenants are known by name: those that are to be made have no id yet.
 pub enum Change<'d> {
+    /// Holds for every tenant from now on.
+    SetSetting(&'d WantedSetting),
     /// Made, or finished.
     CreateTenant(&'d WantedTenant),
     /// Served, served for reading, shut out; or given another reason.
@@ -32,6 +34,15 @@ pub enum Change<'d> {
         /// Whether it was not known.
         new: bool,
     },
+    /// Made, or replaced.
+    SetSchedule {
+        /// How often.
+        wanted: &'d WantedSchedule,
+        /// `None`: everybody who has none of their own.
+        owner: Option<String>,
+        /// Whether there was none.
+        new: bool,
+    },
     /// Given to a tenant.
     AssignNumber {
         /// Which.
@@ -52,12 +63,17 @@ pub enum Change<'d> {
     },
     /// Forgotten.
     RemoveAccount(AccountSid),
+    /// Forgotten; backups stay.
+    RemoveSchedule {
+        /// `None`: everybody who has none of their own.
+        owner: Option<String>,
+    },
 }
 
 impl Change<'_> {
     /// Whether it takes something away.
     pub fn takes_away(&self) -> bool {
-        matches!(self, Self::ReleaseNumber { .. } | Self::RemoveAccount(_))
+        matches!(self, Self::ReleaseNumber { .. } | Self::RemoveAccount(_) | Self::RemoveSchedule { .. })
     }
 }
 
@@ -68,7 +84,17 @@ impl fmt::Display for Change<'_> {
             None => "of the platform".to_owned(),
         };
         let was = |from: &Option<String>| from.as_ref().map_or_else(String::new, |name| format!(" (was \"{name}\")"));
+        let covered = |owner: &Option<String>| match owner {
+            Some(name) => format!("of \"{name}\""),
+            None => "of all that have none of their own".to_owned(),
+        };
         match self {
+            Self::SetSetting(wanted) => write!(f, "~ {} \"{}\"", wanted.name, wanted.value),
+            Self::SetSchedule { wanted, owner, new } => {
+                let sign = if *new { '+' } else { '~' };
+                write!(f, "{sign} backup schedule {}: {}", covered(owner), wanted.rhythm)
+            }
+            Self::RemoveSchedule { owner } => write!(f, "- backup schedule {}", covered(owner)),
             Self::CreateTenant(wanted) => write!(f, "+ tenant \"{}\" ({})", wanted.name, wanted.isolation.as_str()),
             Self::SetState(wanted, state) => write!(f, "~ tenant \"{}\": {}", wanted.name, state.as_str()),
             Self::PutAccount { wanted, owner, new: true } => write!(f, "+ account {} {}", wanted.id, of(owner)),

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeSet, HashSet};
 
+use strowger::control::schedules::Keep;
 use strowger::control::tenants::State;
 
-use super::state::{Actual, Held, TenantNow};
+use super::state::{Actual, Held, ScheduleNow, TenantNow};
 
 /// The whole text. Deleted tenants and what is theirs are left out, and released numbers.
 pub(super) fn write(actual: &Actual) -> String {
@@ -16,6 +17,12 @@ pub(super) fn write(actual: &Actual) -> String {
     let mut out = HEAD.to_owned();
     for tenant in tenants {
         out.push_str(&entry(tenant));
+    }
+    if !actual.settings.is_empty() {
+        out.push_str("\n[platform]\n");
+        for (name, value) in &actual.settings {
+            out.push_str(&format!("{name} = {}\n", quoted(value)));
+        }
     }
     for account in actual.accounts.iter().filter(|account| there(&account.owner)) {
         let variable = variable(&mut variables, &["STROWGER_TOKEN", account.id.as_str()]);
@@ -30,6 +37,9 @@ pub(super) fn write(actual: &Actual) -> String {
         out.push_str(&format!("\n[[secret]]\nname = {}\n", quoted(&secret.name)));
         out.push_str(&owner(secret.owner.as_deref()));
         out.push_str(&format!("value = {{ env = {} }}\n", quoted(&variable)));
+    }
+    for schedule in actual.schedules.iter().filter(|schedule| there(&schedule.owner)) {
+        out.push_str(&rhythm(schedule));
     }
     for number in &actual.numbers {
         let (Held::By(to) | Held::Moving { to: Some(to) }) = &number.held else { continue };
@@ -58,6 +68,20 @@ fn entry(tenant: &TenantNow) -> String {
         out.push_str(&format!("state = \"{}\"\nreason = {}\n", tenant.state.as_str(), quoted(&tenant.reason)));
     } else {
         out.push_str("state = \"active\"\n");
+    }
+    out
+}
+
+fn rhythm(schedule: &ScheduleNow) -> String {
+    let rhythm = schedule.rhythm;
+    let mut out =
+        format!("\n[[backup-schedule]]\n{}every = \"{}\"\n", owner(schedule.owner.as_deref()), rhythm.every());
+    if let Some(at) = rhythm.at() {
+        out.push_str(&format!("at = \"{at}\"\n"));
+    }
+    if let Some(keep) = rhythm.keep() {
+        let Keep { daily, weekly, monthly } = keep;
+        out.push_str(&format!("keep-daily = {daily}\nkeep-weekly = {weekly}\nkeep-monthly = {monthly}\n"));
     }
     out
 }

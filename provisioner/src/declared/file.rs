@@ -12,12 +12,17 @@ use strowger::phone::Number;
 use strowger::vault::Secret;
 use toml::Spanned;
 
+use crate::backups::BACKUPS_TO;
+use crate::credentials::{PUBLIC_URL, SUSPENDED_SENTENCE, TWILIO_BASE_URL};
+use crate::rhythm::{self, Rhythm};
 use crate::{credentials, tenants};
 
 /// The text, parsed.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) struct File {
+    #[serde(default)]
+    platform: PlatformTable,
     #[serde(default)]
     tenant: Vec<Spanned<TenantEntry>>,
     #[serde(default)]
@@ -26,6 +31,18 @@ pub(super) struct File {
     secret: Vec<Spanned<SecretEntry>>,
     #[serde(default)]
     number: Vec<Spanned<NumberEntry>>,
+    #[serde(default)]
+    backup_schedule: Vec<Spanned<ScheduleEntry>>,
+}
+
+/// Named as `platform set` names them.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PlatformTable {
+    suspended_sentence: Option<Spanned<String>>,
+    public_url: Option<Spanned<String>>,
+    twilio_base_url: Option<Spanned<String>>,
+    backups_to: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize)]
@@ -106,6 +123,19 @@ struct NumberEntry {
     account: Option<AccountSid>,
 }
 
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct ScheduleEntry {
+    tenant: Option<TenantRef>,
+    #[serde(deserialize_with = "every")]
+    every: i64,
+    #[serde(default, deserialize_with = "at")]
+    at: Option<i64>,
+    keep_daily: Option<u32>,
+    keep_weekly: Option<u32>,
+    keep_monthly: Option<u32>,
+}
+
 /// A tenant by its name or its id.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(untagged, expecting = "a tenant is its name in quotes, or its id")]
@@ -144,12 +174,22 @@ fn parsed_if_there<'de, D: Deserializer<'de>, T: FromStr<Err: std::fmt::Display>
     parsed(from).map(Some)
 }
 
+fn every<'de, D: Deserializer<'de>>(from: D) -> Result<i64, D::Error> {
+    rhythm::interval(&String::deserialize(from)?).map_err(serde::de::Error::custom)
+}
+
+fn at<'de, D: Deserializer<'de>>(from: D) -> Result<Option<i64>, D::Error> {
+    rhythm::time_of_day(&String::deserialize(from)?).map(Some).map_err(serde::de::Error::custom)
+}
+
 /// What is to be, with every word checked and every secret at hand.
 pub struct Desired {
+    pub(super) settings: Vec<At<WantedSetting>>,
     pub(super) tenants: Vec<At<WantedTenant>>,
     pub(super) accounts: Vec<At<WantedAccount>>,
     pub(super) secrets: Vec<At<WantedSecret>>,
     pub(super) numbers: Vec<At<WantedNumber>>,
+    pub(super) schedules: Vec<At<WantedSchedule>>,
 }
 
 /// Something, and the line where it stands.
@@ -194,6 +234,19 @@ pub(super) struct WantedNumber {
     pub(super) account: Option<AccountSid>,
 }
 
+/// What is to hold for every tenant, as it is stored.
+pub struct WantedSetting {
+    pub(super) name: &'static str,
+    pub(super) value: String,
+}
+
+/// How often somebody is to be backed up.
+pub struct WantedSchedule {
+    /// `None`: everybody who has none of their own.
+    pub(super) owner: Option<TenantRef>,
+    pub(super) rhythm: Rhythm,
+}
+
 /// Reads the text; a mistake comes back with its line.
 pub(super) fn parse(text: &str) -> Result<File, String> {
     understand(text)
@@ -223,6 +276,22 @@ pub(super) fn resolve(
         name: entry.name,
         owner: entry.tenant,
     });
+    let mut settings = Vec::new();
+    for at in file.platform.entries().into_iter().flat_map(|(name, value)| each(text, value, |_, it| (name, it))) {
+        let At { line, it: (name, value) } = at;
+        match credentials::setting(name, &value) {
+            Ok(value) => settings.push(At { line, it: WantedSetting { name, value } }),
+            Err(error) => wrong(line, error.to_string()),
+        }
+    }
+    let mut schedules = Vec::new();
+    for At { line, it: entry } in each(text, file.backup_schedule, |_, entry| entry) {
+        let keep = [entry.keep_daily, entry.keep_weekly, entry.keep_monthly];
+        match Rhythm::new(entry.every, entry.at, keep) {
+            Ok(rhythm) => schedules.push(At { line, it: WantedSchedule { owner: entry.tenant, rhythm } }),
+            Err(what) => wrong(line, what),
+        }
+    }
     let tenants = each(text, file.tenant, |_, entry| wanted_tenant(entry));
     let numbers = each(text, file.number, |_, entry| WantedNumber {
         number: entry.value,
@@ -239,10 +308,26 @@ pub(super) fn resolve(
             wrong(secret.line, error.to_string());
         }
     }
-    if problems.is_empty() { Ok(Desired { tenants, accounts, secrets, numbers }) } else { Err(problems) }
+    let desired = Desired { settings, tenants, accounts, secrets, numbers, schedules };
+    if problems.is_empty() { Ok(desired) } else { Err(problems) }
 }
 
-fn each<E, T>(text: &str, all: Vec<Spanned<E>>, mut made: impl FnMut(usize, E) -> T) -> Vec<At<T>> {
+impl PlatformTable {
+    fn entries(self) -> [(&'static str, Option<Spanned<String>>); 4] {
+        [
+            (SUSPENDED_SENTENCE, self.suspended_sentence),
+            (PUBLIC_URL, self.public_url),
+            (TWILIO_BASE_URL, self.twilio_base_url),
+            (BACKUPS_TO, self.backups_to),
+        ]
+    }
+}
+
+fn each<E, T>(
+    text: &str,
+    all: impl IntoIterator<Item = Spanned<E>>,
+    mut made: impl FnMut(usize, E) -> T,
+) -> Vec<At<T>> {
     let at = |entry: Spanned<E>| {
         let line = text[..entry.span().start.min(text.len())].matches('\n').count() + 1;
         At { line, it: made(line, entry.into_inner()) }

@@ -1,11 +1,11 @@
-//! What is to be, as one file: tenants, accounts, secrets and numbers. Compared with what is, shown, then carried out.
+//! What is to be, as one file: tenants, accounts, secrets, numbers, backup schedules and settings. Compared with what is, shown, then carried out.
 //!
 //! `file` reads the format and knows where in the text a mistake stands; `state` reads what is, from the control database; `plan`
 //! compares the two, a pure function whose result is the changes in the order they must be made; `carry_out` makes them with the same
 //! operations that single commands use, so that a killed `apply` is finished by the next; `export` writes what is in the same format.
 //!
-//! What a newcomer gets wrong: a file is not the whole truth. What it does not name is left alone; only `--prune` takes numbers and
-//! accounts away, and nothing here ever deletes a tenant or a secret. No secret stands in a file: it says where the value is.
+//! What a newcomer gets wrong: a file is not the whole truth. What it does not name is left alone; only `--prune` takes numbers,
+//! accounts and schedules away, and nothing here ever deletes a tenant or a secret. No secret stands in a file: it says where the value is.
 
 mod carry_out;
 mod change;

@@ -1,7 +1,7 @@
 //! The difference between what is to be and what is, as changes in the order in which they must be made.
 //!
-//! Tenants come first, shut out or served before a number reaches them; then accounts and secrets; then numbers that are given; then what
-//! `--prune` takes away, numbers before their accounts. A change that would be refused on the way is a problem here, so that
+//! What holds for every tenant comes first; then tenants, shut out or served before a number reaches them; then accounts, secrets and backup
+//! schedules; then numbers that are given; then what `--prune` takes away, numbers before their accounts. A change that would be refused on the way is a problem here, so that
 //! nothing has happened yet.
 
 use std::collections::BTreeSet;
@@ -12,9 +12,12 @@ use strowger::id::AccountSid;
 use strowger::vault::Secret;
 
 use super::change::Change;
-use super::file::{At, Desired, TenantRef, WantedAccount, WantedNumber, WantedSecret, WantedTenant, Wish};
+use super::file::{
+    At, Desired, TenantRef, WantedAccount, WantedNumber, WantedSchedule, WantedSecret, WantedTenant, Wish,
+};
 use super::same;
 use super::state::{Actual, Held, TenantNow};
+use crate::backups::BACKUPS_TO;
 use crate::numbers;
 use crate::placement::{self, Wanted};
 
@@ -30,9 +33,11 @@ pub struct Plan<'d> {
 pub(super) fn plan<'d>(desired: &'d Desired, actual: &Actual, prune: bool) -> Result<Plan<'d>, Vec<String>> {
     let mut planner = Planner { desired, actual, changes: Vec::new(), kept: Vec::new(), problems: Vec::new() };
     planner.no_twins();
+    planner.settings();
     planner.tenants();
     planner.accounts();
     planner.secrets();
+    planner.schedules();
     planner.numbers();
     if prune {
         planner.prune();
@@ -56,7 +61,7 @@ impl<'d> Planner<'d, '_> {
 
     /// Nothing stands in the file twice: which of the two would hold?
     fn no_twins(&mut self) {
-        let Desired { tenants, accounts, secrets, numbers } = self.desired;
+        let Desired { settings: _, tenants, accounts, secrets, numbers, schedules } = self.desired;
         let mut seen = BTreeSet::new();
         let names = tenants.iter().map(|at| (at.line, format!("tenant \"{}\"", at.it.name)));
         let ids = tenants.iter().filter_map(|at| Some((at.line, format!("tenant id {}", at.it.id?))));
@@ -66,7 +71,11 @@ impl<'d> Planner<'d, '_> {
             .map(|at| (at.line, format!("secret {} of {:?}", at.it.name, self.owner(at.it.owner.as_ref()))))
             .collect();
         let numbers = numbers.iter().map(|at| (at.line, format!("number {}", at.it.number)));
-        let all: Vec<_> = names.chain(ids).chain(accounts).chain(secrets).chain(numbers).collect();
+        let schedules: Vec<_> = schedules
+            .iter()
+            .map(|at| (at.line, format!("the backup schedule of {:?}", self.owner(at.it.owner.as_ref()))))
+            .collect();
+        let all: Vec<_> = names.chain(ids).chain(accounts).chain(secrets).chain(numbers).chain(schedules).collect();
         for (line, what) in all {
             if !seen.insert(what.clone()) {
                 self.wrong(line, format!("{what} stands in the file before"));
@@ -105,6 +114,12 @@ impl<'d> Planner<'d, '_> {
         };
         let found = self.name_of(reference);
         found.map(Some).ok_or_else(|| format!("there is no tenant {what} here or in the file, or it was deleted"))
+    }
+
+    fn settings(&mut self) {
+        let settings = self.desired.settings.iter().map(|at| &at.it);
+        let other = settings.filter(|wanted| self.actual.settings.get(wanted.name) != Some(&wanted.value));
+        self.changes.extend(other.map(Change::SetSetting));
     }
 
     fn tenants(&mut self) {
@@ -206,6 +221,26 @@ impl<'d> Planner<'d, '_> {
         Ok(())
     }
 
+    fn schedules(&mut self) {
+        for At { line, it: wanted } in &self.desired.schedules {
+            match self.schedule(wanted) {
+                Ok(change) => self.changes.extend(change),
+                Err(problem) => self.wrong(*line, problem),
+            }
+        }
+    }
+
+    fn schedule(&self, wanted: &'d WantedSchedule) -> Result<Option<Change<'d>>, String> {
+        let owner = self.known_owner(wanted.owner.as_ref())?;
+        let said = self.actual.settings.contains_key(BACKUPS_TO);
+        if !said && !self.desired.settings.iter().any(|at| at.it.name == BACKUPS_TO) {
+            return Err(format!("a backup schedule needs {BACKUPS_TO}, in the file's [platform] or by `platform set`"));
+        }
+        let now = self.actual.schedules.iter().find(|schedule| schedule.owner == owner);
+        let same = now.is_some_and(|now| now.rhythm == wanted.rhythm);
+        Ok((!same).then_some(Change::SetSchedule { wanted, owner, new: now.is_none() }))
+    }
+
     fn numbers(&mut self) {
         let known = self.all_accounts();
         for At { line, it: wanted } in &self.desired.numbers {
@@ -248,8 +283,11 @@ impl<'d> Planner<'d, '_> {
         Ok(Some(Change::AssignNumber { number: wanted.number.clone(), account, to, from }))
     }
 
-    /// Numbers that the file does not name, then accounts that it does not name and that no number of it needs.
+    /// Schedules and numbers that the file does not name, then accounts that it does not name and that no number of it needs.
     fn prune(&mut self) {
+        let named: Vec<_> = self.desired.schedules.iter().map(|at| self.owner(at.it.owner.as_ref())).collect();
+        let unnamed = self.actual.schedules.iter().filter(|now| !named.contains(&now.owner));
+        self.changes.extend(unnamed.map(|now| Change::RemoveSchedule { owner: now.owner.clone() }));
         let mut needed: BTreeSet<String> = self.desired.accounts.iter().map(|at| at.it.id.to_string()).collect();
         for now in &self.actual.numbers {
             let named = self.desired.numbers.iter().any(|at| at.it.number == now.number);

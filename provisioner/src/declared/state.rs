@@ -1,13 +1,13 @@
 //! What is, as the control database says: all that a plan compares with, and all that an export writes.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use strowger::control::clusters::{self, Isolation};
 use strowger::control::jobs::{self, Subject};
 use strowger::control::keys::Ring;
 use strowger::control::numbers::{self, Assignment};
 use strowger::control::tenants::{self, State};
-use strowger::control::{accounts, secrets};
+use strowger::control::{accounts, installation, schedules, secrets};
 use strowger::id::{AccountSid, Region, TenantId};
 use strowger::phone::Number;
 use strowger::vault::{Scope, Secret};
@@ -16,6 +16,7 @@ use super::file::Desired;
 use crate::Provisioner;
 use crate::error::Result;
 use crate::placement::Candidate;
+use crate::rhythm::Rhythm;
 
 /// Everything that is, tenants known by their names, which are unique.
 pub(super) struct Actual {
@@ -24,6 +25,9 @@ pub(super) struct Actual {
     pub(super) accounts: Vec<AccountNow>,
     pub(super) secrets: Vec<SecretNow>,
     pub(super) numbers: Vec<NumberNow>,
+    /// What holds for every tenant, by name.
+    pub(super) settings: BTreeMap<String, String>,
+    pub(super) schedules: Vec<ScheduleNow>,
 }
 
 #[derive(Debug, Clone)]
@@ -62,6 +66,13 @@ pub(super) struct NumberNow {
     pub(super) held: Held,
 }
 
+#[derive(Debug, Clone)]
+pub(super) struct ScheduleNow {
+    /// `None`: everybody who has none of their own.
+    pub(super) owner: Option<String>,
+    pub(super) rhythm: Rhythm,
+}
+
 /// Who answers a number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Held {
@@ -97,6 +108,8 @@ pub(super) async fn read(with: &Provisioner, desired: Option<&Desired>) -> Resul
         accounts: Vec::new(),
         secrets: Vec::new(),
         numbers: numbers::list(control).await?.into_iter().map(|row| number(row, &unsettled, &name_of)).collect(),
+        settings: installation::settings(control).await?,
+        schedules: schedules::list(control).await?.iter().map(|row| schedule(row, &name_of)).collect(),
         tenants: tenants.into_iter().map(|row| tenant(row, &unsettled)).collect(),
     };
     for account in accounts::list(control).await? {
@@ -124,6 +137,10 @@ fn tenant(tenant: tenants::Tenant, unsettled: &[Subject]) -> TenantNow {
         isolation: tenant.isolation,
         cluster: tenant.cluster,
     }
+}
+
+fn schedule(row: &schedules::Row, name_of: &dyn Fn(Option<TenantId>) -> Option<String>) -> ScheduleNow {
+    ScheduleNow { owner: name_of(row.tenant), rhythm: Rhythm::of(&row.schedule) }
 }
 
 fn number(

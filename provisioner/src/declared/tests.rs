@@ -1,5 +1,7 @@
 //! The pure parts: the format, the comparison, and that an export and a plan carried out leave nothing to do.
 
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 use strowger::control::clusters::{Admission, ClusterId, Isolation, Occupancy};
 use strowger::control::tenants::State;
@@ -8,9 +10,10 @@ use strowger::vault::Secret;
 use super::change::Change;
 use super::file::{self, Desired, Source, Wish};
 use super::plan::{self, Plan};
-use super::state::{AccountNow, Actual, Held, NumberNow, SecretNow, TenantNow};
+use super::state::{AccountNow, Actual, Held, NumberNow, ScheduleNow, SecretNow, TenantNow};
 use super::{export, same};
 use crate::placement::Candidate;
+use crate::rhythm::Rhythm;
 
 fn secret(text: &str) -> Secret {
     Secret::new(text.as_bytes().to_vec())
@@ -40,7 +43,8 @@ fn nothing() -> Actual {
         occupancy: Occupancy::default(),
     };
     let clusters = vec![cluster(1, "shared", "shared", "eu"), cluster(2, "dedicated", "dedicated", "")];
-    Actual { tenants: vec![], clusters, accounts: vec![], secrets: vec![], numbers: vec![] }
+    let (accounts, secrets, numbers) = (vec![], vec![], vec![]);
+    Actual { tenants: vec![], clusters, accounts, secrets, numbers, settings: BTreeMap::new(), schedules: vec![] }
 }
 
 /// For proptest's reports: a secret has no words of its own.
@@ -102,6 +106,16 @@ fn carry_out(actual: &mut Actual, plan: &Plan<'_>) {
                 let held = Held::By(to.clone());
                 actual.numbers.push(NumberNow { number: number.clone(), account: account.clone(), held });
             }
+            Change::SetSetting(wanted) => {
+                actual.settings.insert(wanted.name.to_owned(), wanted.value.clone());
+            }
+            Change::SetSchedule { wanted, owner, .. } => {
+                assert!(owner.as_ref().is_none_or(|name| actual.tenant(name).is_some()), "the tenant is there");
+                assert!(actual.settings.contains_key("backups_to"), "backups have a place");
+                actual.schedules.retain(|now| now.owner != *owner);
+                actual.schedules.push(ScheduleNow { owner: owner.clone(), rhythm: wanted.rhythm });
+            }
+            Change::RemoveSchedule { owner } => actual.schedules.retain(|now| now.owner != *owner),
             Change::ReleaseNumber { number, .. } => {
                 actual.numbers.iter_mut().find(|now| now.number == *number).unwrap().held = Held::Released;
             }
@@ -140,6 +154,16 @@ reason = "unpaid"
 name = "model_key"
 tenant = "One"
 value = { env = "KEY" }
+
+[[backup-schedule]]
+tenant = "One"
+every = "6h"
+at = "02:30"
+keep-daily = 7
+
+[platform]
+backups_to = "/srv/backups"
+public_url = "https://example.org/"
 "#;
 
 #[test]
@@ -150,10 +174,13 @@ fn changes_come_in_the_order_in_which_they_can_be_made() {
     assert_eq!(
         lines(&plan),
         [
+            "~ public_url \"https://example.org\"",
+            "~ backups_to \"file:///srv/backups\"",
             "+ tenant \"One\" (schema)",
             "~ tenant \"One\": suspended",
             "+ account AC00000000000000000000000000000001 of the platform",
             "+ secret model_key of \"One\"",
+            "+ backup schedule of \"One\": every 6h at 02:30, kept: 7 daily, 0 weekly, 0 monthly",
             "+ number +18005550101: \"One\" under AC00000000000000000000000000000001",
         ]
     );
@@ -178,8 +205,12 @@ fn what_the_file_does_not_name_is_left_alone_unless_pruned() {
     let empty = read("").unwrap();
     assert!(plan::plan(&empty, &actual, false).unwrap().changes.is_empty());
     let pruned = plan::plan(&empty, &actual, true).unwrap();
-    let expected = ["- number +18005550101 (was \"One\")", "- account AC00000000000000000000000000000001"];
-    assert_eq!(lines(&pruned), expected, "no tenant and no secret");
+    let expected = [
+        "- backup schedule of \"One\"",
+        "- number +18005550101 (was \"One\")",
+        "- account AC00000000000000000000000000000001",
+    ];
+    assert_eq!(lines(&pruned), expected, "no tenant, no secret and no setting");
     assert!(pruned.changes.iter().all(Change::takes_away));
     carry_out(&mut actual, &pruned);
     assert!(plan::plan(&empty, &actual, true).unwrap().changes.is_empty());
@@ -197,6 +228,16 @@ fn a_secret_that_is_not_at_hand_is_kept_if_there_is_one() {
     bring(&mut actual, &set);
     let plan = plan::plan(&unset, &actual, false).unwrap();
     assert_eq!((plan.changes.len(), plan.kept.len()), (0, 2));
+}
+
+#[test]
+fn a_schedule_needs_a_place_for_backups() {
+    let desired = read(&FILE.replace("backups_to = \"/srv/backups\"", "")).unwrap();
+    let problems = plan::plan(&desired, &nothing(), false).map(|plan| lines(&plan)).unwrap_err();
+    assert!(problems.concat().starts_with("line 23: a backup schedule needs backups_to"), "{problems:?}");
+    let mut actual = nothing();
+    actual.settings.insert("backups_to".to_owned(), "file:///srv/backups".to_owned());
+    assert!(plan::plan(&desired, &actual, false).is_ok(), "it may have one already");
 }
 
 /// Control says suspended before Postgres shuts the tenant out: a suspension that was killed in between is not done.
@@ -251,6 +292,20 @@ fn mistakes_are_found_first_each_with_its_line() {
         ("{ env = \"KEY\" }", "{ file = \"hunter2\" }", "line 18: the secret's file cannot be read"),
         ("{ env = \"KEY\" }", "{ evn = \"hunter2\" }", "a secret is not written into the file"),
         ("isolation", "islation", "line 13: unknown field `islation`"),
+        ("every = \"6h\"", "every = \"6 hours\"", "line 25: from 1m to 365d"),
+        ("every = \"6h\"", "every = \"5h\"", "line 23: with a time of day"),
+        ("at = \"02:30\"", "at = \"2:30\"", "line 26: a time of day"),
+        ("keep-daily = 7", "keep-daily = -7", "line 27: "),
+        ("keep-daily", "keep_daily", "line 27: unknown field `keep_daily`"),
+        ("tenant = \"One\"\nevery", "tenant = \"Two\"\nevery", "line 23: there is no tenant \"Two\""),
+        (
+            "[platform]",
+            "[[backup-schedule]]\ntenant = \"One\"\nevery = \"1d\"\n[platform]",
+            "stands in the file before",
+        ),
+        ("/srv/backups", "srv/backups", "line 30: "),
+        ("https://example.org/", "http://example.org/", "line 31: public_url begins with https://"),
+        ("public_url", "pubic_url", "line 31: unknown field `pubic_url`"),
         ("name = \"One\"", "name = \"\"", "a tenant's name has"),
         ("name = \"model_key\"", "name = \"Model\"", "a secret's name is"),
         (
@@ -275,13 +330,22 @@ fn state() -> impl Strategy<Value = State> {
     prop_oneof![Just(State::Active), Just(State::ReadOnly), Just(State::Suspended), Just(State::Deleted)]
 }
 
+fn rhythm() -> impl Strategy<Value = Rhythm> {
+    let keep = any::<[Option<u8>; 3]>().prop_map(|keep| keep.map(|count| count.map(u32::from)));
+    let every = prop_oneof![Just(360), Just(1440), 1..525_601_i64].prop_map(|minutes| minutes * 60);
+    let rhythms = (every, proptest::option::of(0..1440_i64), keep);
+    rhythms.prop_filter_map("said by no one", |(every, at, keep)| Rhythm::new(every, at.map(|at| at * 60), keep).ok())
+}
+
 /// Any installation: odd names, odd reasons, owners and numbers anywhere.
 fn installation() -> impl Strategy<Value = Actual> {
     let tenants = proptest::collection::btree_map("\\PC{0,11}[a-z]", (state(), any::<String>(), any::<bool>()), 1..5);
     let owners = proptest::collection::vec(proptest::option::of(0..5_usize), 4);
     let names = proptest::collection::vec("[a-c][a-c_.-]{0,2}", 4);
-    (tenants, owners, names, proptest::collection::vec((0..5_usize, 0..3_u8), 4)).prop_map(
-        |(tenants, owners, names, numbers)| {
+    let numbers = proptest::collection::vec((0..5_usize, 0..3_u8), 4);
+    let schedules = proptest::collection::vec((proptest::option::of(0..5_usize), rhythm()), 0..3);
+    (tenants, owners, names, numbers, schedules, "[a-z]{1,5}").prop_map(
+        |(tenants, owners, names, numbers, schedules, folder)| {
             let mut actual = nothing();
             for (id, (name, (state, reason, shared))) in (1..).zip(tenants) {
                 let isolation = if shared { Isolation::Schema } else { Isolation::Database };
@@ -314,6 +378,13 @@ fn installation() -> impl Strategy<Value = Actual> {
                 let state = if kind == 0 { Held::Released } else { Held::By(name(tenant)) };
                 let number = format!("+1800555010{n}").parse().unwrap();
                 held.push(NumberNow { number, account: account.id.clone(), held: state });
+            }
+            for (owner, rhythm) in schedules {
+                actual.settings.insert("backups_to".to_owned(), format!("file:///{folder}"));
+                let owner = owner.map(name);
+                if !actual.schedules.iter().any(|known| known.owner == owner) {
+                    actual.schedules.push(ScheduleNow { owner, rhythm });
+                }
             }
             (actual.accounts, actual.secrets, actual.numbers) = (accounts, secrets, held);
             actual
@@ -354,6 +425,13 @@ proptest! {
             alive.map(|tenant| (tenant.name.clone(), tenant.state, reason(tenant))).collect()
         };
         prop_assert_eq!(live(&other), live(&actual));
+        let schedules = |all: &Actual| -> BTreeMap<Option<String>, String> {
+            let gone = |name: &String| all.tenant(name).is_none_or(|tenant| tenant.state == State::Deleted);
+            let there = all.schedules.iter().filter(|now| !now.owner.as_ref().is_some_and(gone));
+            there.map(|now| (now.owner.clone(), now.rhythm.to_string())).collect()
+        };
+        prop_assert_eq!(schedules(&other), schedules(&actual));
+        prop_assert_eq!(other.settings, actual.settings);
     }
 
     /// Whatever was there before: after one plan is carried out there is nothing left to plan.

@@ -17,7 +17,9 @@ fn killed_apply_is_finished_when_run_again() {
         std::fs::write(w.dir.join("token"), "token").unwrap();
         let file = |n: usize| {
             let text = format!(
-                "[[tenant]]\nname = \"{n}\"\nisolation = \"schema\"\nregion = \"US\"\nstate = \"suspended\"\n
+                "[platform]\nbackups_to = \"/tmp/{n}\"\n
+                 [[backup-schedule]]\ntenant = \"{n}\"\nevery = \"1d\"\n
+                 [[tenant]]\nname = \"{n}\"\nisolation = \"schema\"\nregion = \"US\"\nstate = \"suspended\"\n
                  [[account]]\nprovider = \"twilio\"\nid = \"AC{n:032}\"\ntenant = \"{n}\"\ntoken = {{ file = \"token\" }}\n
                  [[secret]]\nname = \"key\"\ntenant = \"{n}\"\nvalue = {{ file = \"token\" }}\n
                  [[number]]\nvalue = \"+1800555{n:04}\"\ntenant = \"{n}\"\n"

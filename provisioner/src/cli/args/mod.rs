@@ -33,7 +33,7 @@ pub(super) use records::{Audit, Job, Work};
 pub(super) use tenants::{Configured, Isolation, Tenant};
 
 use crate::backups::BACKUPS_TO;
-use crate::credentials::{PUBLIC_URL, TWILIO_BASE_URL};
+use crate::credentials::{PUBLIC_URL, SUSPENDED_SENTENCE, TWILIO_BASE_URL};
 use crate::settings::Given;
 
 /// The operator's command line for Strowger.
@@ -147,7 +147,7 @@ pub(super) enum Command {
     /// What holds for every tenant
     #[command(subcommand)]
     Platform(Platform),
-    /// Make tenants, accounts, secrets and numbers what a TOML file says; see ops/apply.toml
+    /// Make tenants, accounts, secrets, numbers, backup schedules and settings what a TOML file says; see ops/apply.toml
     Apply(Apply),
     /// Print what there is in the format of `apply`; secrets as environment variables to fill
     Export,
@@ -188,7 +188,7 @@ pub(super) struct Apply {
     /// Only show the plan
     #[arg(long)]
     pub(super) dry_run: bool,
-    /// Also release numbers and forget accounts that the file does not name. Tenants and secrets stay in any case
+    /// Also take away numbers, accounts and backup schedules that the file does not name. Tenants, secrets and backups stay in any case
     #[arg(long)]
     pub(super) prune: bool,
     /// Do not ask
@@ -238,7 +238,7 @@ pub(super) enum Platform {
         /// suspended_sentence: what callers of a suspended tenant hear. public_url: where providers reach the servers, the same
         /// as their --public-url; `number buy` and `number configure` point webhooks there. twilio_base_url: where Twilio's REST API
         /// is [default: https://api.twilio.com]. backups_to: a folder by its whole path, or s3://BUCKET/PREFIX
-        #[arg(value_parser = ["suspended_sentence", PUBLIC_URL, TWILIO_BASE_URL, BACKUPS_TO])]
+        #[arg(value_parser = [SUSPENDED_SENTENCE, PUBLIC_URL, TWILIO_BASE_URL, BACKUPS_TO])]
         name: String,
         value: String,
     },

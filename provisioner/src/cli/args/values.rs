@@ -8,6 +8,9 @@ use strowger::playbook::merge::Choice;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use crate::rhythm::span;
+pub(super) use crate::rhythm::{interval, time_of_day};
+
 /// A list that clap takes for one value.
 #[derive(Debug, Clone)]
 pub(in crate::cli) struct ScopeList(pub(in crate::cli) Vec<Scope>);
@@ -51,34 +54,8 @@ pub(super) fn seconds(text: &str) -> Result<i64, String> {
     span(text, 365)
 }
 
-/// Seconds from one backup to the next.
-pub(super) fn interval(text: &str) -> Result<i64, String> {
-    seconds(text).ok().filter(|s| *s >= 60).ok_or_else(|| "from 1m to 365d, as in 6h, 24h or 7d".to_owned())
-}
-
-/// Seconds from midnight.
-pub(super) fn time_of_day(text: &str) -> Result<i64, String> {
-    let number = |part: &str, below: i64| part.parse().ok().filter(|n| part.len() == 2 && (0..below).contains(n));
-    let parts = text.split_once(':').and_then(|(hour, minute)| Some((number(hour, 24)?, number(minute, 60)?)));
-    parts.map(|(hour, minute)| hour * 3600 + minute * 60).ok_or_else(|| "a time of day in UTC, as in 02:30".to_owned())
-}
-
 pub(super) fn kept(text: &str) -> Result<i64, String> {
     span(text, 36_500)
-}
-
-/// Seconds of a span of time.
-fn span(text: &str, most_days: i64) -> Result<i64, String> {
-    let bad = || format!("a number and s, m, h or d, at most {most_days} days, as in 15m or 1h");
-    let unit = match text.chars().last() {
-        Some('s') => 1,
-        Some('m') => 60,
-        Some('h') => 3600,
-        Some('d') => 86400,
-        _ => return Err(bad()),
-    };
-    let count: i64 = text[..text.len() - 1].parse().map_err(|_| bad())?;
-    count.checked_mul(unit).filter(|s| (1..=most_days * 86400).contains(s)).ok_or_else(bad)
 }
 
 /// A place of a playbook, and whose word is taken there.
