@@ -133,7 +133,10 @@ impl Script<'_> {
             Heard::Nothing => Todo::Say(self.silence()),
             Heard::Dialled { answered: true } => Todo::Say(reply("", Next::HangUp, Standing::default())),
             Heard::Dialled { answered: false } => Todo::Say(ask(Awaits::Message, &self.sentences.nobody_free)),
-            Heard::Pressed(keys) if keys == "0" => Todo::Say(self.person(&self.sentences.connecting)),
+            Heard::Pressed(keys) if keys == "0" => Todo::Say(match self.person {
+                Some(_) => self.person(&self.sentences.connecting),
+                None => self.person(""),
+            }),
             Heard::Pressed(keys) if keys == "*" => Todo::Say(self.again()),
             Heard::Said(text) | Heard::Pressed(text) if self.before.awaits != Awaits::Question => {
                 Todo::Say(self.take(text))
@@ -174,11 +177,12 @@ impl Script<'_> {
         }
     }
 
-    /// A person is called; where there is none, a message is taken.
+    /// A person is called; where there is none, a message is taken. Either way the caller hears the text first: it may be what to do
+    /// until somebody comes.
     fn person(&self, text: &str) -> Reply {
         match self.person {
             Some(_) => reply(text, Next::Dial, Standing::default()),
-            None => ask(Awaits::Message, &self.sentences.nobody_free),
+            None => ask(Awaits::Message, &joined(text, &self.sentences.nobody_free)),
         }
     }
 
@@ -252,11 +256,13 @@ mod tests {
         let (with, without) = (script(Some(&person), Standing::default()), script(None, Standing::default()));
         let zero = || Heard::Pressed("0".into());
         assert_eq!(said(with.hear(zero())).next, Next::Dial);
-        assert_eq!(said(without.hear(zero())).standing.awaits, Awaits::Message);
+        assert_eq!(said(without.hear(zero())), ask(Awaits::Message, &without.sentences.nobody_free));
         assert_eq!(with.unanswered("I'll connect you.").next, Next::Dial);
         assert_eq!(without.unanswered("I'll see.").standing.awaits, Awaits::Message);
         assert_eq!(with.answered("One moment.", Hook::Escalate).text, "One moment.");
-        assert_eq!(without.answered("One moment.", Hook::Escalate).standing.awaits, Awaits::Message);
+        let late = without.answered("Leave the house.", Hook::Escalate);
+        assert!(late.text.starts_with("Leave the house. I am sorry, nobody is free"), "{late:?}");
+        assert_eq!(late.standing.awaits, Awaits::Message);
     }
 
     #[test]

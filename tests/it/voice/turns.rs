@@ -1,4 +1,4 @@
-//! Conversations on the telephone: real servers, signed requests, and what the provider is told to do next.
+//! What a caller hears, turn by turn.
 //!
 //! Red when, in `tenant/turns.rs`, the statement of `save` leaves out `mirror` or `on conflict … do nothing`; when `app/voice/turn.rs` does
 //! not look for a turn that was taken.
@@ -6,100 +6,10 @@
 use serde_json::{Value, json};
 use strowger::auth::Scope;
 use strowger::control::clusters::Isolation;
-use strowger::id::TenantId;
 use tokio::task::JoinSet;
-use tokio_postgres::Client;
 
-use crate::support::model_stub::{Failing, ModelStub};
-use crate::support::{Account, Server, Service, World, answer, until, world};
-
-const CALLER: &str = "+15550001111";
-const DIALLED: &str = "+18005550100";
-const PERSON: &str = "+15550009999";
-
-/// A tenant with a number, and a caller on the line.
-struct Line {
-    tenant: TenantId,
-    account: Account,
-    db: Client,
-    call: Vec<(String, String)>,
-}
-
-/// What the provider is told: TwiML, taken apart as far as tests need it.
-#[derive(Debug, PartialEq)]
-struct Told {
-    said: String,
-    /// The path of the turn that follows.
-    then: Option<String>,
-    dials: Option<String>,
-    hangs_up: bool,
-}
-
-impl Told {
-    fn read(xml: &str) -> Self {
-        let between = |from: &str, to: &str| {
-            let rest = &xml[xml.find(from)? + from.len()..];
-            Some(rest[..rest.find(to)?].to_owned())
-        };
-        let said = between("<Say", "</Say>").and_then(|say| Some(say.split_once('>')?.1.to_owned()));
-        let action = between("action=\"", "\"");
-        Self {
-            said: said.unwrap_or_default().replace("&apos;", "'"),
-            then: action.map(|url| url[url.find("/call/").unwrap()..].to_owned()),
-            dials: between("<Number>", "</Number>"),
-            hangs_up: xml.contains("<Hangup/>"),
-        }
-    }
-}
-
-impl Line {
-    async fn open(w: &World) -> Self {
-        let tenant = w.tenant("One", Isolation::Schema).await.id;
-        let account = w.account(1, None).await;
-        w.assign(DIALLED, tenant, &account).await;
-        let call = account.call(CALLER, DIALLED);
-        Self { tenant, db: w.as_tenant(tenant).await, account, call }
-    }
-
-    async fn teach(&self, w: &World, server: &Server, question: &str, said: &str) {
-        let service = Service { server, token: w.token(self.tenant, &[Scope::WriteKnowledge]).await };
-        let body = json!({ "question": question, "answer": said });
-        let made = service.post(&format!("/api/company/{}/knowledge-management", self.tenant), &body).await;
-        assert_eq!(made.status, 201, "{made:?}");
-    }
-
-    async fn scenario(&self, phrase: &str, reply: &str, hook: &str) {
-        let sql = "with renewed as (update knowledge_version set version = gen_random_uuid())
-                   insert into scenarios (key, name, phrases, replies, hook, origin)
-                   values ($1, $1, array[$2::text], array[$3::text], $4, 'custom')";
-        self.db.execute(sql, &[&hook.replace('_', "-"), &phrase, &reply, &hook]).await.unwrap();
-    }
-
-    async fn send(&self, server: &Server, path: &str, more: &[(&str, &str)]) -> Told {
-        let mut fields = self.call.clone();
-        fields.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-        let found = answer(self.account.signed(server, path, &fields)).await;
-        assert_eq!(found.status, 200, "{path}: {found:?}");
-        Told::read(found.body.as_str().unwrap())
-    }
-
-    async fn greeted(&self, server: &Server) -> Told {
-        self.send(server, "/call/incoming", &[]).await
-    }
-
-    async fn say(&self, server: &Server, turn: &Told, said: &str) -> Told {
-        self.send(server, turn.then.as_deref().unwrap(), &[("SpeechResult", said), ("Confidence", "0.9")]).await
-    }
-
-    /// Whom the tenant's callers reach when they ask for a person.
-    async fn has_a_person(&self, w: &World) {
-        w.configure(self.tenant, &json!({ "escalation_number": PERSON })).await;
-    }
-
-    async fn count(&self, of: &str) -> i64 {
-        self.db.query_one(&format!("select count(*) from {of}"), &[]).await.unwrap().get(0)
-    }
-}
+use super::{CALLER, DIALLED, Line, PERSON};
+use crate::support::{Service, answer, until, world};
 
 #[test]
 fn a_caller_is_answered_turn_by_turn_by_whichever_server_is_asked() {
@@ -164,9 +74,7 @@ fn what_was_said_is_summarised_once_the_call_is_over() {
         let asked = line.say(&server, &greeting, "take a message").await;
         line.say(&server, &asked, "My name is Grace and I would like to sell my submarine on Tuesday").await;
         for _ in 0..2 {
-            let fields: Vec<_> = line.call.iter().filter(|(name, _)| name != "CallStatus").cloned().collect();
-            let over = Line { call: fields, db: w.as_tenant(line.tenant).await, account: line.account.clone(), ..line };
-            over.send(&server, "/call/status", &[("CallStatus", "completed"), ("CallDuration", "40")]).await;
+            assert_eq!(line.hang_up(&server).await, 200);
         }
         until("the summary is there", async || line.count("call_summaries where source = 'extractive'").await == 1)
             .await;
@@ -233,34 +141,20 @@ fn what_nobody_knows_leads_to_a_person_or_to_a_message() {
     });
 }
 
+/// Turns red when `person` in `app/voice/script.rs` says `nobody_free` alone: outside of the hours the caller would not hear to leave.
 #[test]
-fn a_model_answers_where_it_may_and_never_shows_its_failures() {
+fn what_to_do_about_a_smell_of_gas_is_said_at_night_too() {
     world(async |w| {
-        let (server, stub) = (w.server(), ModelStub::start().await);
+        let server = w.server();
         let line = Line::open(&w).await;
-        let remembered = format!(
-            "insert into memories (user_id, content) values ('{CALLER}', 'Owns a yellow submarine'), ('+15550002222', 'canary')"
-        );
-        line.db.batch_execute(&remembered).await.unwrap();
-        let id = line.tenant.to_string();
-        let set =
-            ["model", "set", "--tenant", &id, "--base-url", &stub.base_url, "--chat-model", "m", "--allow", "yes"];
-        w.ctl(&[&set[..], &["--tokens-per-day", "100000"]].concat()).json();
-        w.ctl_with(&["secret", "set", "--tenant", &id, "model.api_key"], "sk-test").json();
-        w.with.settle().await.unwrap();
-
-        stub.say("We do **not** sell them.\nSorry.");
+        w.ctl(&["playbook", "clone", "--tenant", &line.tenant.to_string(), "home_services"]).json();
+        let closed = json!({ "escalation_number": PERSON, "hours": { "time_zone": "UTC", "weekly": {} } });
+        w.configure(line.tenant, &closed).await;
         let greeting = line.greeted(&server).await;
-        let told = line.say(&server, &greeting, "Do you sell submarines?").await;
-        assert_eq!(told.said, "We do not sell them. Sorry.");
-        let asked = stub.asked();
-        let prompt = asked.last().unwrap().body.to_string();
-        assert!(prompt.contains("yellow submarine") && prompt.contains("Do you sell submarines?"), "{prompt}");
-        assert!(!prompt.contains("canary"), "only what is this caller's: {prompt}");
-
-        stub.fail(&[Failing::Status(400)]);
-        let told = line.say(&server, &told, "And boats?").await;
-        assert!(told.said.starts_with("I'll connect you with someone who can help"), "{told:?}");
+        let told = line.say(&server, &greeting, "I smell gas").await;
+        assert!(told.said.starts_with("Please leave the house now"), "{told:?}");
+        assert!(told.said.ends_with("nobody is free to talk at the moment. What may I pass on?"), "{told:?}");
+        assert_eq!((told.dials.as_deref(), told.then.as_deref()), (None, Some("/call/turn?turn=2")));
     });
 }
 
