@@ -11,6 +11,7 @@ use aws_lc_rs::digest;
 use serde_json::json;
 
 use super::model::Model;
+use super::promises::CallEnded;
 use super::summarising;
 use crate::analysis::{self, Analysis, Speaker, Turn};
 use crate::auth::Principal;
@@ -54,17 +55,37 @@ pub async fn process(
     who: &Principal,
     call: &Finished<'_>,
 ) -> Result<Summary, ProcessingError> {
+    process_after(router, model, who, call, Before::Stays).await
+}
+
+/// What becomes of what was stored of a call before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Before {
+    /// It stays, unless it only says that there was a call.
+    Stays,
+    /// It makes way: more of the call is known now.
+    MakesWay,
+}
+
+async fn process_after(
+    router: &Router,
+    model: &Model,
+    who: &Principal,
+    call: &Finished<'_>,
+    before: Before,
+) -> Result<Summary, ProcessingError> {
     let id = id_of(call);
     let db = router.open::<Write>(who).await?;
-    if let Some(before) = summaries::find(db.conn(), id).await?.filter(Summary::holds_words) {
-        return of_caller(before, call);
+    let stays = |stored: &Summary| before == Before::Stays && stored.holds_words();
+    if let Some(stored) = summaries::find(db.conn(), id).await?.filter(stays) {
+        return of_caller(stored, call);
     }
     let found = analysis::analyse(call.turns, db.region());
     let consent = configurations::current(db.conn()).await?.configuration.consent();
     drop(db);
     let by_model = summarising::by_model(model, who, consent, call.turns).await;
     let db = router.open::<Write>(who).await?;
-    store(&db, call, id, &found, by_model.as_deref()).await?;
+    store(&db, call, id, &found, by_model.as_deref(), before).await?;
     let stored = summaries::find(db.conn(), id).await?;
     of_caller(stored.ok_or_else(|| TenantError::Unexpected("a processed call was erased at once".into()))?, call)
 }
@@ -79,6 +100,7 @@ async fn store(
     id: CallId<'_>,
     found: &Analysis,
     by_model: Option<&str>,
+    before: Before,
 ) -> Result<(), TenantError> {
     let metrics = found.personality.map(|metrics| json!(metrics));
     let (summary, source) = by_model.map_or((found.summary.as_str(), "extractive"), |summary| (summary, "model"));
@@ -92,8 +114,12 @@ async fn store(
         variables: &json!(found.variables),
         metrics: metrics.as_ref(),
     };
-    // Whether it was us or another who stored it just now is the same to whoever asks.
-    summaries::put(db.conn(), &new).await.map(drop)
+    let is_new = summaries::put(db.conn(), &new).await?;
+    match id {
+        CallId::Sid(sid) if !is_new && before == Before::MakesWay => summaries::replace(db.conn(), sid, &new).await,
+        // Whether it was us or another who stored it just now is the same to whoever asks.
+        _ => Ok(()),
+    }
 }
 
 /// The most exchanges of a call that are processed.
@@ -106,6 +132,7 @@ pub async fn process_call(
     model: &Model,
     who: &Principal,
     call_sid: &str,
+    before: Before,
 ) -> Result<(), ProcessingError> {
     let db = router.open::<Write>(who).await?;
     let Some(call) = calls::ended(db.conn(), call_sid).await? else { return Ok(()) };
@@ -119,7 +146,18 @@ pub async fn process_call(
     drop(db);
     let turns = conversation(&said);
     let finished = Finished { caller: &caller, call_sid: Some(call_sid), thread_id: Some(&thread), turns: &turns };
-    process(router, model, who, &finished).await.map(drop)
+    process_after(router, model, who, &finished, before).await.map(drop)
+}
+
+/// Notes that a call is over which could not be noted when it was said: the tenant took no writes.
+pub async fn close_call(
+    router: &Router,
+    who: &Principal,
+    call_sid: &str,
+    ended: CallEnded,
+) -> Result<(), ProcessingError> {
+    let db = router.open::<Write>(who).await?;
+    Ok(calls::close(db.conn(), call_sid, ended.sequence, ended.duration_seconds).await?)
 }
 
 fn conversation(said: &[Exchange]) -> Vec<Turn<'_>> {

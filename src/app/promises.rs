@@ -30,22 +30,43 @@ pub enum Item {
     ProcessCall {
         /// The provider's id of it.
         call_sid: String,
+        /// What is still to be noted of its end, because the tenant took no writes when that was said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ended: Option<CallEnded>,
     },
+    /// The caller's last words were stored after the call was over: what was made of it lacks them.
+    LateTurn {
+        /// The provider's id of the call.
+        call_sid: String,
+        /// Which turn.
+        turn: i32,
+    },
+}
+
+/// How a call ended, as the provider said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallEnded {
+    /// See [`Progress`](crate::tenant::calls::Progress).
+    pub sequence: i32,
+    /// The same.
+    pub duration_seconds: Option<i32>,
 }
 
 impl Item {
     /// The kinds that this build can carry out; it claims no other, so that an older server leaves a newer one's work alone.
-    pub const KINDS: [&str; 1] = ["process_call"];
+    pub const KINDS: [&str; 2] = ["process_call", "late_turn"];
 
     fn kind(&self) -> &'static str {
         match self {
             Self::ProcessCall { .. } => "process_call",
+            Self::LateTurn { .. } => "late_turn",
         }
     }
 
-    fn source_id(&self) -> &str {
+    fn source_id(&self) -> String {
         match self {
-            Self::ProcessCall { call_sid } => call_sid,
+            Self::ProcessCall { call_sid, .. } => call_sid.clone(),
+            Self::LateTurn { call_sid, turn } => format!("{call_sid} {turn}"),
         }
     }
 }
@@ -93,8 +114,13 @@ impl Promises {
             other => return Ok(other?),
         }
         outbox::put(self.router.open::<Write>(who).await?.conn(), &promise).await?;
-        self.outside().insert(who.tenant());
+        self.made_outside(who);
         Ok(())
+    }
+
+    /// Notes that a promise was written into a tenant's outbox with what it is about.
+    pub fn made_outside(&self, who: &Principal) {
+        self.outside().insert(who.tenant());
     }
 
     /// The tenants in whose outboxes something waits, as far as this process knows.
@@ -152,22 +178,41 @@ impl Promises {
     }
 }
 
-fn promise(item: &Item) -> Result<Promise, PromiseError> {
+/// An item as it is written down.
+pub(super) fn promise(item: &Item) -> Result<Promise, PromiseError> {
     let payload = serde_json::to_value(item).map_err(|_| PromiseError::Unknown)?;
-    Ok(Promise { kind: item.kind().to_owned(), source_id: item.source_id().to_owned(), payload })
+    Ok(Promise { kind: item.kind().to_owned(), source_id: item.source_id(), payload })
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
     fn an_item_stored_today_is_read_by_every_later_build() {
-        let item = Item::ProcessCall { call_sid: "CA1".into() };
-        let stored = promise(&item).unwrap();
-        assert_eq!((stored.kind.as_str(), stored.source_id.as_str()), ("process_call", "CA1"));
-        assert!(Item::KINDS.contains(&stored.kind.as_str()));
-        assert_eq!(stored.payload, serde_json::json!({ "kind": "process_call", "call_sid": "CA1" }));
-        assert_eq!(serde_json::from_value::<Item>(stored.payload).unwrap(), item);
+        let call_sid = || "CA1".to_owned();
+        let ended = CallEnded { sequence: 3, duration_seconds: Some(42) };
+        let process = |ended| Item::ProcessCall { call_sid: call_sid(), ended };
+        for (item, source, payload) in [
+            (process(None), "CA1", json!({ "kind": "process_call", "call_sid": "CA1" })),
+            (
+                process(Some(ended)),
+                "CA1",
+                json!({ "kind": "process_call", "call_sid": "CA1", "ended": { "sequence": 3, "duration_seconds": 42 } }),
+            ),
+            (
+                Item::LateTurn { call_sid: call_sid(), turn: 2 },
+                "CA1 2",
+                json!({ "kind": "late_turn", "call_sid": "CA1", "turn": 2 }),
+            ),
+        ] {
+            let stored = promise(&item).unwrap();
+            assert!(Item::KINDS.contains(&stored.kind.as_str()));
+            assert_eq!((stored.kind.as_str(), stored.source_id.as_str()), (payload["kind"].as_str().unwrap(), source));
+            assert_eq!(stored.payload, payload);
+            assert_eq!(serde_json::from_value::<Item>(stored.payload).unwrap(), item);
+        }
     }
 }

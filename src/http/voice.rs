@@ -28,8 +28,13 @@ pub(super) async fn turn(Extract(state): Extract<State>, request: Request) -> Re
     let query = Query::<TurnQuery>::try_from_uri(request.uri()).ok().filter(|query| query.turn > 0);
     let form = verified(&state, request).await?;
     let Query(query) = query.ok_or(CallError::Field("turn"))?;
-    let with =
-        Voice { directory: &state.directory, router: &state.router, answers: &state.answers, model: &state.model };
+    let with = Voice {
+        directory: &state.directory,
+        router: &state.router,
+        answers: &state.answers,
+        model: &state.model,
+        promises: &state.promises,
+    };
     let spoken = voice::turn(&with, &Call::read(&form)?, query.turn).await?;
     Ok(twiml::speak(&spoken, &state.public_url))
 }

@@ -93,6 +93,30 @@ pub async fn progress(
     Ok(row.is_some())
 }
 
+/// Whether a call began here, read where nothing can be written; `None` when the dialled number is not this tenant's.
+pub async fn began<I: Intent>(
+    conn: TenantConn<'_, I>,
+    number: &PhoneNumber,
+    call_sid: &str,
+) -> Result<Option<bool>, TenantError> {
+    let sql = "select exists (select from calls where call_sid = $2) from numbers where kind = 'phone' and value = $1";
+    conn.query_opt(sql, &[&number.as_str(), &call_sid]).await?.map(|row| Ok(row.try_get(0)?)).transpose()
+}
+
+/// Notes that a call is over which was noted when it began. The number is not asked for: it may be another tenant's by now, the call is not.
+pub async fn close(
+    conn: TenantConn<'_, Write>,
+    call_sid: &str,
+    sequence: i32,
+    duration_seconds: Option<i32>,
+) -> Result<(), TenantError> {
+    let sql = "update calls set status = 'completed', last_sequence = $2, updated_at = now(),
+                      duration_seconds = coalesce($3, duration_seconds)
+               where call_sid = $1 and last_sequence < $2";
+    conn.execute(sql, &[&call_sid, &sequence, &duration_seconds]).await?;
+    Ok(())
+}
+
 /// A call that has ended.
 #[derive(Debug)]
 pub struct EndedCall {

@@ -131,6 +131,42 @@ static PUT_NAMED: LazyLock<String> = LazyLock::new(|| {
 /// For calls that are known by their words.
 static PUT_UNNAMED: LazyLock<String> = LazyLock::new(|| putting("(history_hash) do nothing"));
 
+/// Stores a call that the provider named over what was made of it when less of it was known. It still counts once: of a measurement that
+/// was averaged before, the difference is.
+pub async fn replace(conn: TenantConn<'_, Write>, sid: &str, new: &NewSummary<'_>) -> Result<(), TenantError> {
+    let sql = "with before as (
+             select s.id, m.metrics from call_summaries s left join personality_metrics m on m.summary_id = s.id
+             where s.call_sid = $2 and s.user_id = $1 for update of s),
+         stored as (
+             update call_summaries s set thread_id = $3, summary = $4, source = $5, key_topics = $6, variables = $7
+             from before where s.id = before.id),
+         measured as (
+             insert into personality_metrics (user_id, summary_id, metrics)
+             select $1, id, $8::jsonb from before where $8::jsonb is not null
+             on conflict (summary_id) do update set metrics = excluded.metrics),
+         averaged as (
+             insert into personality_averages as old (user_id, averages, calls)
+             select $1, $8::jsonb, 1 from before where $8::jsonb is not null
+             on conflict (user_id) do update set
+                 calls = old.calls + (select count(*) from before where metrics is null),
+                 averages = old.averages || (
+                     select jsonb_object_agg(name, coalesce(
+                                (old.averages ->> name)::numeric
+                                + round((value::numeric - coalesce(before.metrics ->> name, old.averages ->> name)::numeric)
+                                        / least(old.calls + (before.metrics is null)::int, 10), 4),
+                                value::numeric))
+                     from before, jsonb_each_text(excluded.averages) as each (name, value)),
+                 updated_at = now())
+         select from before";
+    let caller = new.caller.to_string();
+    conn.query_opt(
+        sql,
+        &[&caller, &sid, &new.thread_id, &new.summary, &new.source, &new.key_topics, new.variables, &new.metrics],
+    )
+    .await?;
+    Ok(())
+}
+
 fn putting(on_conflict: &str) -> String {
     format!(
         "with stored as (

@@ -3,6 +3,7 @@
 use tokio_postgres::Row;
 use uuid::Uuid;
 
+use super::outbox::Promise;
 use super::{Intent, TenantConn, TenantError, Write};
 use crate::phone::{CallerKey, PhoneNumber};
 
@@ -77,6 +78,8 @@ pub struct NewTurn<'a> {
     pub score: Option<f64>,
     /// What the caller leaves: `message` or `appointment`, and the words.
     pub left: Option<(&'a str, &'a str)>,
+    /// What is to be done if the call was over before this is stored.
+    pub if_late: &'a Promise,
 }
 
 /// The call that a turn belongs to.
@@ -97,6 +100,9 @@ pub struct OfCall<'a> {
 pub enum Saved {
     /// It is stored.
     Stored,
+    /// It is stored, after the call was over: what the caller said stands in nothing that was made of the call. The promise to mend
+    /// that is in the outbox.
+    Late,
     /// It was stored meanwhile, by another request for the same turn: that one's reply counts.
     Taken,
     /// The dialled number is not this tenant's.
@@ -104,16 +110,24 @@ pub enum Saved {
 }
 
 /// Stores a turn and what was left with it, once. A call whose beginning left no trace begins with its first turn.
+///
+/// The call's row is locked first: whoever notes that the call is over comes either before this, which then is late and promises in the
+/// same statement that the call is processed again, or after it, and then processing finds the turn.
 pub async fn save(conn: TenantConn<'_, Write>, call: &OfCall<'_>, new: &NewTurn<'_>) -> Result<Saved, TenantError> {
     let sql = "with mirror as (select from numbers where kind = 'phone' and value = $1),
                     begun as (insert into calls (call_sid, user_id, number, status) select $2, $3, $1, $4 from mirror
                               on conflict (call_sid) do nothing),
+                    call as (select status from calls where call_sid = $2 for share),
                     taken as (insert into call_turns (call_sid, turn, user_id, heard_kind, heard, reply, next, awaits, silences, source, source_id, score)
-                              select $2, $5, $3, $6, $7, $8, $9, $10, $11, $12, $13, $14 from mirror
+                              select $2, $5, $3, $6, $7, $8, $9, $10, $11, $12, $13, $14 from mirror left join call on true
                               on conflict (call_sid, turn) do nothing returning turn),
                     kept as (insert into messages (call_sid, turn, user_id, kind, content)
-                             select $2, turn, $3, $15::text, $16::text from taken where $15::text is not null)
-               select exists (select from mirror), exists (select from taken)";
+                             select $2, turn, $3, $15::text, $16::text from taken where $15::text is not null),
+                    late as (insert into outbox (kind, source_id, payload)
+                             select $17::text, $18::text, $19::jsonb from taken, call
+                             where call.status = 'completed' and $6 = 'said'
+                             on conflict do nothing returning kind)
+               select exists (select from mirror), exists (select from taken), exists (select from late)";
     let caller = call.caller.map(ToString::to_string);
     let (kind, content) = new.left.unzip();
     let s = new.stored;
@@ -137,13 +151,17 @@ pub async fn save(conn: TenantConn<'_, Write>, call: &OfCall<'_>, new: &NewTurn<
                 &new.score,
                 &kind,
                 &content,
+                &new.if_late.kind,
+                &new.if_late.source_id,
+                &new.if_late.payload,
             ],
         )
         .await?;
-    Ok(match (row.try_get(0)?, row.try_get(1)?) {
-        (false, _) => Saved::NotOurs,
-        (true, true) => Saved::Stored,
-        (true, false) => Saved::Taken,
+    Ok(match (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?) {
+        (false, ..) => Saved::NotOurs,
+        (true, false, _) => Saved::Taken,
+        (true, true, false) => Saved::Stored,
+        (true, true, true) => Saved::Late,
     })
 }
 

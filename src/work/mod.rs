@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::app::model::Model;
-use crate::app::processing;
+use crate::app::processing::{self, Before, ProcessingError};
 use crate::app::promises::{Item, PromiseError, Promises};
 use crate::auth::Principal;
 use crate::control::work::{self, Claimed, Ended, LEASE_S, MAX_ATTEMPTS, Swept};
@@ -127,10 +127,22 @@ impl Worker {
             Err(error) => return unreadable(&error),
         };
         let who = Principal::from_work(claimed);
-        let done = match &item {
-            Item::ProcessCall { call_sid } => processing::process_call(&self.router, &self.model, &who, call_sid).await,
-        };
-        done.map_or_else(|error| Ended::Later(error.to_string()), |()| Ended::Done)
+        self.carry_out(&who, &item).await.map_or_else(|error| Ended::Later(error.to_string()), |()| Ended::Done)
+    }
+
+    async fn carry_out(&self, who: &Principal, item: &Item) -> Result<(), ProcessingError> {
+        let (router, model) = (&self.router, &self.model);
+        match item {
+            Item::ProcessCall { call_sid, ended } => {
+                if let Some(ended) = *ended {
+                    processing::close_call(router, who, call_sid, ended).await?;
+                }
+                processing::process_call(router, model, who, call_sid, Before::Stays).await
+            }
+            Item::LateTurn { call_sid, .. } => {
+                processing::process_call(router, model, who, call_sid, Before::MakesWay).await
+            }
+        }
     }
 
     async fn keep_house(self: Arc<Self>) {

@@ -13,7 +13,7 @@ use answering::Answering;
 
 use super::answers::Answers;
 use super::model::Model;
-use super::promises::{Item, PromiseError, Promises};
+use super::promises::{CallEnded, Item, PromiseError, Promises};
 use crate::auth::webhook::{TwilioForm, Verified};
 use crate::directory::{Directory, DirectoryError};
 use crate::phone::{CallerKey, PhoneNumber};
@@ -48,6 +48,8 @@ pub struct Voice<'a> {
     pub answers: &'a Answers,
     /// What else may answer.
     pub model: &'a Model,
+    /// What is to be done afterwards.
+    pub promises: &'a Promises,
 }
 
 /// Why a call is not answered.
@@ -134,7 +136,8 @@ pub async fn incoming(directory: &Directory, router: &Router, call: &Call<'_>) -
     }
 }
 
-/// Takes in a callback about a call. One that ends it promises, before it is acknowledged, that the call will be processed.
+/// Takes in a callback about a call. One that ends it promises, before it is acknowledged, that the call will be processed; also while
+/// the tenant takes no writes, since the provider does not come again.
 pub async fn status(
     directory: &Directory,
     router: &Router,
@@ -151,19 +154,40 @@ pub async fn status(
         sequence: number("SequenceNumber")?.unwrap_or(0),
         duration_seconds: number("CallDuration")?,
     };
+    let ended = CallEnded { sequence: progress.sequence, duration_seconds: progress.duration_seconds };
+    let is_over = call.status == "completed";
+    let over = |ended| Item::ProcessCall { call_sid: call.sid.to_owned(), ended };
     let mut answering = Answering::default();
     loop {
         let who = answering.next(directory, call).await?;
-        let db = match router.open::<Write>(&who).await {
-            Err(Refused::ReadOnly(_)) => return Ok(()),
-            other => other?,
-        };
-        if !calls::progress(db.conn(), &call.dialled, &progress).await? {
-            continue;
-        }
-        drop(db);
-        if call.status == "completed" {
-            promises.make(&who, &Item::ProcessCall { call_sid: call.sid.to_owned() }).await?;
+        match router.open::<Write>(&who).await {
+            Ok(db) => {
+                if !calls::progress(db.conn(), &call.dialled, &progress).await? {
+                    continue;
+                }
+                drop(db);
+                if is_over {
+                    promises.make(&who, &over(None)).await?;
+                }
+            }
+            Err(refused) if is_over => {
+                let began = match refused {
+                    // Its schema cannot be asked. If the call did not begin there, nothing comes of the promise.
+                    Refused::Suspended(_) => answering.is_confirmed(directory).await?.then_some(true),
+                    Refused::ReadOnly(_) | Refused::Moving(_) => {
+                        let db = router.open::<Read>(&who).await?;
+                        calls::began(db.conn(), &call.dialled, call.sid).await?
+                    }
+                    refused => return Err(refused.into()),
+                };
+                match began {
+                    None => continue,
+                    Some(false) => {}
+                    Some(true) => promises.make(&who, &over(Some(ended))).await?,
+                }
+            }
+            Err(Refused::ReadOnly(_)) => {}
+            Err(refused) => return Err(refused.into()),
         }
         return Ok(());
     }

@@ -8,6 +8,7 @@ use super::script::{Awaits, Heard, Left, Next, Reply, Script, Standing, Todo};
 use super::sentences::Sentences;
 use super::{Answering, Call, CallError, Spoken, Voice, first_words, greeting, model, platforms_sentence};
 use crate::app::answers::{Answer, Tier};
+use crate::app::promises::{self, Item};
 use crate::auth::Principal;
 use crate::persona::Configuration;
 use crate::phone::PhoneNumber;
@@ -163,12 +164,18 @@ impl Turn<'_> {
                 Left::Message(text) => ("message", text.as_str()),
                 Left::Time(text) => ("appointment", text.as_str()),
             }),
+            if_late: &promises::promise(&Item::LateTurn { call_sid: self.call.sid.to_owned(), turn: self.number })?,
         };
         let call = self.call;
         let of = OfCall { number: &call.dialled, sid: call.sid, caller: call.caller.as_ref(), status: call.status };
         let db = self.with.router.open::<Write>(who).await?;
         Ok(match turns::save(db.conn(), &of, &new).await? {
             Saved::Stored => Some(self.spoken(opening, &stored)),
+            // Nobody hears it any more.
+            Saved::Late => {
+                self.with.promises.made_outside(who);
+                Some(self.spoken(opening, &stored))
+            }
             Saved::NotOurs => None,
             Saved::Taken => match turns::situation(db.conn(), &call.dialled, call.sid, self.number).await? {
                 Some(Situation { taken: Some(taken), .. }) => Some(self.spoken(opening, &taken)),

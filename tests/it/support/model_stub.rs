@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 
 /// A word that stands in every error of the stub, as a provider may quote a prompt.
 pub(crate) const PROVIDERS_WORDS: &str = "Grace-said-so";
@@ -27,6 +28,8 @@ pub(crate) enum Failing {
     Huge,
     /// Nothing, ever.
     Silence,
+    /// The right answer, once the stub is told to give it.
+    Held,
     /// A redirect to another host.
     Elsewhere,
     /// The right answer, with vectors in base64 and in another order.
@@ -57,6 +60,7 @@ struct Inner {
     asked: Vec<Asked>,
     failing: VecDeque<Failing>,
     says: Option<String>,
+    released: Arc<Notify>,
 }
 
 impl ModelStub {
@@ -83,6 +87,11 @@ impl ModelStub {
         self.state.lock().unwrap().says = Some(text.to_owned());
     }
 
+    /// Gives one answer that is held.
+    pub(crate) fn release(&self) {
+        self.state.lock().unwrap().released.notify_one();
+    }
+
     /// Everything asked since the last time this was called.
     pub(crate) fn asked(&self) -> Vec<Asked> {
         std::mem::take(&mut self.state.lock().unwrap().asked)
@@ -94,12 +103,16 @@ async fn answer(State(state): State<Shared>, request: Request) -> Response {
     let authorization = request.headers()[header::AUTHORIZATION].to_str().unwrap().to_owned();
     let bytes = axum::body::to_bytes(request.into_body(), usize::MAX).await.unwrap();
     let body: Value = serde_json::from_slice(&bytes).unwrap();
-    let (how, says) = {
+    let (how, says, released) = {
         let mut state = state.lock().unwrap();
         state.asked.push(Asked { path: path.clone(), authorization, body: body.clone() });
-        (state.failing.pop_front(), state.says.clone())
+        (state.failing.pop_front(), state.says.clone(), Arc::clone(&state.released))
     };
     match how {
+        Some(Failing::Held) => {
+            released.notified().await;
+            right(&path, &body, says, None)
+        }
         Some(failing) => fail(failing, &path, &body, says).await,
         None => right(&path, &body, says, None),
     }
@@ -120,7 +133,7 @@ async fn fail(how: Failing, path: &str, body: &Value, says: Option<String>) -> R
             let to = format!("http://127.0.0.1:1/{PROVIDERS_WORDS}");
             (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, to)]).into_response()
         }
-        Failing::Base64 | Failing::Uncounted => right(path, body, says, Some(how)),
+        Failing::Base64 | Failing::Uncounted | Failing::Held => right(path, body, says, Some(how)),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Conversations on the telephone: real servers, signed requests, and what the provider is told to do next.
 
+mod ends;
 mod model;
 mod turns;
 mod twiml;
