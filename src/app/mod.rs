@@ -9,4 +9,5 @@ pub mod promises;
 pub mod readiness;
 pub mod remembering;
 mod summarising;
+mod unsettled;
 pub mod voice;

@@ -10,10 +10,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::unsettled::{Cost, Unsettled};
 use crate::auth::Principal;
-use crate::control::ControlError;
 use crate::control::models::{Effective, SealedKey};
-use crate::control::usage::{self, Reserved, Used};
+use crate::control::usage;
 use crate::directory::{Directory, DirectoryError};
 use crate::persona::Consent;
 use crate::providers::http::Http;
@@ -162,20 +162,19 @@ impl Model {
         let (tokens, limit) = (call.estimate + call.most_written, call.effective.tokens_per_day());
         let reserved = self.directory.ask(usage::reserve(control, call.who.tenant(), tokens, limit)).await?;
         let reserved = reserved.ok_or(NoModel::BudgetSpent)?;
-        match self.ask(call, key, ask).await {
-            Ok((answer, counted)) => {
-                self.settle(call, key, reserved, counted).await;
-                Ok(answer)
-            }
+        let mut open = Unsettled::new(control, reserved, call.cost(key));
+        let (outcome, counted) = match self.ask(call, key, ask).await {
+            Ok((answer, counted)) => (Ok(answer), Some(counted)),
             Err(Failure::Provider(error)) if error.may_have_cost() => {
-                self.settle(call, key, reserved, Tokens::default()).await;
-                Err(Failure::Provider(error).into())
+                (Err(Failure::Provider(error)), Some(Tokens::default()))
             }
-            Err(error) => {
-                noted(usage::release(control, reserved).await);
-                Err(error.into())
-            }
+            Err(error) => (Err(error), None),
+        };
+        if let Some(ending) = open.end(counted) {
+            // It can only fail by panicking, which is logged as any panic is.
+            let _ = ending.await;
         }
+        Ok(outcome?)
     }
 
     /// The call itself. The key is open in here and nowhere else.
@@ -188,19 +187,6 @@ impl Model {
         let key = self.directory.open_model_key(call.who.tenant(), key)?;
         let base_url = call.effective.settings.base_url.as_deref().unwrap_or_default();
         Ok(ask(&Endpoint { base_url, key: &key, within: within(call.purpose) }).await?)
-    }
-
-    /// What the provider did not count is taken as it was reserved. A failure here leaves the reservation: the tenant has
-    /// its answer, and its budget errs on the careful side.
-    async fn settle(&self, call: &Call<'_>, key: &SealedKey, reserved: Reserved, counted: Tokens) {
-        let used = Used {
-            purpose: call.purpose,
-            paid_by: key.of,
-            model: call.model,
-            prompt_tokens: counted.prompt_tokens.map_or(call.estimate, i64::from),
-            completion_tokens: counted.completion_tokens.map_or(call.most_written, i64::from),
-        };
-        noted(usage::settle(self.directory.control(), reserved, &used).await);
     }
 }
 
@@ -216,13 +202,22 @@ struct Call<'a> {
     most_written: i64,
 }
 
-/// How long a call may take. A caller hears silence meanwhile, or a webhook waits, or nobody does.
+impl Call<'_> {
+    /// The most that it can come to.
+    fn cost(&self, key: &SealedKey) -> Cost {
+        let (purpose, paid_by, model) = (self.purpose, key.of, self.model.to_owned());
+        Cost { purpose, paid_by, model, prompt_tokens: self.estimate, completion_tokens: self.most_written }
+    }
+}
+
+/// How long a call may take. A caller hears silence meanwhile, or somebody waits for a search, or a webhook; a summary is shorter than a
+/// request may take in all.
 fn within(purpose: Purpose) -> Duration {
     Duration::from_secs(match purpose {
+        Purpose::Embedding => 4,
         Purpose::Turn => 8,
-        Purpose::Embedding => 10,
+        Purpose::Summary => 12,
         Purpose::Reply => 15,
-        Purpose::Summary => 60,
     })
 }
 
@@ -242,12 +237,6 @@ fn messages<'a>(prompt: &Prompt<'a>) -> Vec<Message<'a>> {
 /// around each text.
 fn estimate<'a>(texts: impl Iterator<Item = &'a str>) -> i64 {
     texts.map(|text| i64::try_from(text.len().div_ceil(3)).unwrap_or(i64::MAX / 2) + 8).fold(0, i64::saturating_add)
-}
-
-fn noted(done: Result<(), ControlError>) {
-    if let Err(error) = done {
-        tracing::warn!(%error, "a model call is not settled: its reservation stays in the tenant's day");
-    }
 }
 
 #[cfg(test)]

@@ -8,8 +8,6 @@
 //! never waits for a provider, and no backfill has to be run. A tenant that may not be written to is searched with the vectors
 //! it has. While the tenant's model fails, words alone are searched: changing models back and forth would help nobody.
 
-use std::time::Duration;
-
 use crate::app::model::{Model, NoModel};
 use crate::auth::Principal;
 use crate::meaning::{Table, Vector};
@@ -21,8 +19,6 @@ use crate::tenant::{Read, Refused, Router, TenantError, Write, configurations};
 /// How many memories get their vector in one search: by the table, and by a provider, which is asked once for all.
 const MOST_BY_TABLE: i64 = 200;
 const MOST_BY_MODEL: i64 = 32;
-/// Somebody waits for the search.
-const MODEL_WAIT: Duration = Duration::from_secs(4);
 /// What is kept; no model in use gives more.
 const MOST_DIMENSIONS: usize = 4096;
 
@@ -117,10 +113,9 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// The tenant's model's vectors, one a text; `None` for a model that takes too long or gives what cannot be used.
+    /// The tenant's model's vectors, one a text; `None` for a model that gives what cannot be used.
     async fn embed(&self, consent: Consent, texts: &[&str]) -> Result<Vec<Vector>, Option<NoModel>> {
-        let answer = tokio::time::timeout(MODEL_WAIT, self.model.embed(self.who, consent, texts)).await;
-        let embedded = answer.map_err(|_| None)?.map_err(Some)?;
+        let embedded = self.model.embed(self.who, consent, texts).await.map_err(Some)?;
         let is_usable = |values: &Vec<f32>| {
             (1..=MOST_DIMENSIONS).contains(&values.len()) && values.iter().all(|value| value.is_finite())
         };

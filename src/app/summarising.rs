@@ -5,8 +5,6 @@
 //! `summary` of bounded length, it goes into that one column of that one caller's row, and topics, values and metrics are never
 //! asked of the model. Whatever goes wrong, there is the extractive summary.
 
-use std::time::Duration;
-
 use serde::Deserialize;
 use serde_json::json;
 
@@ -22,8 +20,6 @@ const MAX_TOKENS: u32 = 300;
 /// The end of a longer call says what came of it.
 const MOST_TRANSCRIPT_BYTES: usize = 24 * 1024;
 const LONGEST_SUMMARY_CHARS: usize = 1200;
-/// Shorter than a request may take in all.
-const WAIT: Duration = Duration::from_secs(12);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -42,15 +38,11 @@ pub(super) async fn by_model(
     let transcript = transcript(turns)?;
     let said = [Said { role: Role::User, text: &transcript }];
     let prompt = Prompt { system: SYSTEM, messages: &said, max_tokens: MAX_TOKENS };
-    match tokio::time::timeout(WAIT, model.chat(who, consent, Purpose::Summary, &prompt)).await {
-        Ok(Ok(answer)) => usable(&answer),
-        Ok(Err(NoModel::NotConfigured | NoModel::NotAllowed)) => None,
-        Ok(Err(error)) => {
+    match model.chat(who, consent, Purpose::Summary, &prompt).await {
+        Ok(answer) => usable(&answer),
+        Err(NoModel::NotConfigured | NoModel::NotAllowed) => None,
+        Err(error) => {
             tracing::info!(tenant.id = %who.tenant(), %error, "the model wrote no summary");
-            None
-        }
-        Err(_) => {
-            tracing::info!(tenant.id = %who.tenant(), "the model took too long for a summary");
             None
         }
     }

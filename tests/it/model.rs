@@ -231,6 +231,28 @@ fn concurrent_calls_never_spend_more_than_the_day_has() {
     });
 }
 
+/// Turns red when `Unsettled` in `app/model.rs` is not settled by being dropped: there is no usage then, and the reservation stays.
+#[test]
+fn a_call_that_is_given_up_half_way_is_settled_as_if_it_had_cost_all_it_can() {
+    world(async |w| {
+        let stub = ModelStub::start().await;
+        let one = tenant(&w, "One").await;
+        platform(&w, &stub);
+        let desk = Desk::open(&w).await;
+        let who = desk.who(&w, one).await;
+        stub.fail(&[Failing::Silence]);
+        tokio::select! {
+            answered = desk.chat(&who) => panic!("the silent one ended: {answered:?}"),
+            () = crate::support::until("the model is asked", async || !stub.asked().is_empty()) => {}
+        }
+        crate::support::until("it is settled", async || !usage(&w, one).is_empty()).await;
+        let used = usage(&w, one);
+        assert_eq!((&used[0]["calls"], &used[0]["completion_tokens"]), (&json!(1), &json!(50)), "{used:?}");
+        let tokens = used[0]["prompt_tokens"].as_i64().unwrap() + 50;
+        assert_eq!(spent(&w, one).await, tokens, "what is spent is what was used");
+    });
+}
+
 /// What is logged while this lives, at every level, by this thread.
 struct Log(Arc<Mutex<Vec<u8>>>);
 
