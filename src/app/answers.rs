@@ -4,7 +4,7 @@
 //! schema for `knowledge_version` and gets the corpus in the same round trip when it is another one; so every write
 //! invalidates it, on every instance at once, restores and moves included. What is asked least goes when it is full.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use quick_cache::Weighter;
@@ -48,6 +48,24 @@ pub struct Answer {
     pub why: Found,
 }
 
+/// What a business says of itself that may help with a question that nothing answers.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Background {
+    /// Its variables by name.
+    pub variables: BTreeMap<String, String>,
+    /// The answers that come nearest, best first.
+    pub near: Vec<Near>,
+}
+
+/// An answer that was not sure enough to be given.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Near {
+    /// What would have been said, variables filled in.
+    pub reply: String,
+    /// What a model is told of how to say it.
+    pub behavior: Option<String>,
+}
+
 /// Answers for all tenants. One for a process.
 pub struct Answers {
     /// In one piece: in a cache of many, each with a share of the room, a large index could have no place.
@@ -65,6 +83,11 @@ impl Answers {
     /// The answer to what a caller said.
     pub async fn answer<I: Intent>(&self, db: &TenantDb<I>, said: &str) -> Result<Answer, TenantError> {
         Ok(self.prepared(db).await?.answer(said, self.vectors.as_deref()))
+    }
+
+    /// What the business says of itself around what was found.
+    pub async fn background<I: Intent>(&self, db: &TenantDb<I>, found: &Found) -> Result<Background, TenantError> {
+        Ok(self.prepared(db).await?.background(found))
     }
 
     async fn prepared<I: Intent>(&self, db: &TenantDb<I>) -> Result<Arc<Prepared>, TenantError> {
@@ -153,6 +176,17 @@ impl Prepared {
                 why: found,
             },
         }
+    }
+
+    fn background(&self, found: &Found) -> Background {
+        let near = found.candidates.iter().filter_map(|candidate| {
+            let (reply, ..) = self.reply(candidate.id)?;
+            let behavior = self.scenarios.get(&candidate.id).and_then(|scenario| scenario.behavior.as_deref());
+            let behavior = behavior.and_then(|text| self.fill(&[text]));
+            Some(Near { reply, behavior })
+        });
+        let variables = self.variables.iter().map(|(name, value)| (name.clone(), value.clone()));
+        Background { variables: variables.collect(), near: near.collect() }
     }
 
     /// `None` when all that could be said names a variable without a value.

@@ -47,21 +47,58 @@ pub struct Exception {
     pub spans: Vec<Span>,
 }
 
+/// So many of the days that are unlike their weekday are told.
+const EXCEPTIONS_TOLD: usize = 10;
+
+/// A moment as it is read off the wall.
+struct Wall {
+    date: String,
+    weekday: &'static str,
+    clock: String,
+}
+
 impl Hours {
     /// Whether it is open at a moment. A zone that this build does not know closes nothing.
     pub fn is_open(&self, at: OffsetDateTime) -> bool {
-        let (Ok(zone), Ok(at)) = (TimeZone::get(&self.time_zone), Timestamp::from_second(at.unix_timestamp())) else {
-            return true;
-        };
-        let local = zone.to_datetime(at);
-        let (date, clock) = (local.date().to_string(), format!("{:02}:{:02}", local.hour(), local.minute()));
-        let weekday = WEEKDAYS[usize::try_from(local.weekday().to_monday_zero_offset()).unwrap_or(0)];
+        let Some(Wall { date, weekday, clock }) = self.wall(at) else { return true };
         let spans = match self.exceptions.iter().find(|exception| exception.date == date) {
             Some(exception) => &exception.spans,
             None => self.weekly.get(weekday).map_or(&[][..], Vec::as_slice),
         };
         // Times of one form compare as texts do.
         spans.iter().any(|span| span.from <= clock && clock < span.to)
+    }
+
+    /// As somebody is told of them at a moment: the week, the next few days that are unlike it, and what the clock says now.
+    pub fn in_words(&self, at: OffsetDateTime) -> String {
+        let day = |name: &str, spans: &[Span]| {
+            let spans: Vec<_> = spans.iter().map(|span| format!("{} to {}", span.from, span.to)).collect();
+            format!("{name} {}", if spans.is_empty() { "closed".to_owned() } else { spans.join(" and ") })
+        };
+        let week = WEEKDAYS.iter().map(|name| day(name, self.weekly.get(*name).map_or(&[], Vec::as_slice)));
+        let wall = self.wall(at);
+        let today = wall.as_ref().map_or("", |wall| &wall.date);
+        let mut exceptions: Vec<_> = self.exceptions.iter().filter(|exception| *exception.date >= *today).collect();
+        exceptions.sort_by(|a, b| a.date.cmp(&b.date));
+        let exceptions =
+            exceptions.into_iter().take(EXCEPTIONS_TOLD).map(|exception| day(&exception.date, &exception.spans));
+        let all: Vec<_> = week.chain(exceptions).collect();
+        let now = wall.map_or_else(String::new, |Wall { date, weekday, clock }| {
+            let is_open = if self.is_open(at) { "open" } else { "closed" };
+            format!(" Now it is {weekday}, {date}, {clock}: {is_open}.")
+        });
+        format!("{} ({}).{now}", all.join(", "), self.time_zone)
+    }
+
+    /// What clock and calendar on the wall say; `None` for a zone that this build does not know.
+    fn wall(&self, at: OffsetDateTime) -> Option<Wall> {
+        let zone = TimeZone::get(&self.time_zone).ok()?;
+        let local = zone.to_datetime(Timestamp::from_second(at.unix_timestamp()).ok()?);
+        Some(Wall {
+            date: local.date().to_string(),
+            weekday: WEEKDAYS[usize::try_from(local.weekday().to_monday_zero_offset()).unwrap_or(0)],
+            clock: format!("{:02}:{:02}", local.hour(), local.minute()),
+        })
     }
 
     /// What a schema cannot say.

@@ -35,6 +35,20 @@ fn what_is_not_said_has_its_default_and_what_is_survives_the_store() {
 }
 
 #[test]
+fn hours_are_told_with_the_days_to_come_that_are_unlike_their_weekday() {
+    let span = |from: &str, to: &str| json!({ "from": from, "to": to });
+    let weekly =
+        json!({ "monday": [span("09:00", "12:00"), span("13:00", "17:30")], "friday": [span("09:00", "24:00")] });
+    let exceptions = json!([{ "date": "2026-12-25" }, { "date": "2026-12-24", "spans": [span("09:00", "12:00")] }, { "date": "2026-11-26" }]);
+    let told = hours("America/Los_Angeles", weekly, exceptions).in_words(at("2026-11-27T18:05:00Z"));
+    let week = "monday 09:00 to 12:00 and 13:00 to 17:30, tuesday closed, wednesday closed, thursday closed, friday 09:00 to 24:00, \
+                saturday closed, sunday closed";
+    let now = "Now it is friday, 2026-11-27, 10:05: open.";
+    let expected = format!("{week}, 2026-12-24 09:00 to 12:00, 2026-12-25 closed (America/Los_Angeles). {now}");
+    assert_eq!(told, expected);
+}
+
+#[test]
 fn every_wrong_field_is_named() {
     let wrong = json!({
         "agent_name": "", "greeting": 5, "language": "English", "languages": ["de", "de"], "voice": "a\u{0}b", "personality": "x".repeat(8001),

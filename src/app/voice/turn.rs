@@ -132,7 +132,7 @@ impl Turn<'_> {
             let source = if answer.tier == Tier::Knowledge { "knowledge" } else { "scenario" };
             return Ok(Given { reply, source, answer: Some(answer) });
         }
-        let worded = model::ask(self.with.model, who, db, self.call, opening, said).await?;
+        let worded = model::ask(self.with, who, db, self.call, opening, said, &answer.why).await?;
         Ok(match worded {
             Some(text) => Given { reply: script.answered(&text, Hook::None), source: "model", answer: None },
             None => Given { reply: script.unanswered(&answer.text), source: "fallback", answer: None },
