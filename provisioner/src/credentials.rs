@@ -66,11 +66,7 @@ pub fn setting(name: &str, value: &str) -> Result<String> {
     match name {
         PUBLIC_URL | TWILIO_BASE_URL => url(name, value),
         BACKUPS_TO => Ok(Store::named(value)?.url()),
-        _ if value.trim().is_empty() || value.chars().count() > 1000 || value.chars().any(char::is_control) => {
-            let text = "a sentence has 1 to 1000 characters, none of them a control character";
-            Err(Error::Conflict(text.into()))
-        }
-        _ => Ok(value.to_owned()),
+        _ => Ok(tenants::check_sentence(value)?.to_owned()),
     }
 }
 

@@ -119,6 +119,15 @@ pub(crate) fn check_name(name: &str) -> Result<()> {
     Ok(())
 }
 
+/// Whether callers can be told that.
+pub(crate) fn check_sentence(text: &str) -> Result<&str> {
+    if text.trim().is_empty() || text.chars().count() > 1000 || text.chars().any(char::is_control) {
+        let why = "a sentence has 1 to 1000 characters, none of them a control character";
+        return Err(Error::Conflict(why.into()));
+    }
+    Ok(text)
+}
+
 /// A tenant of that name is the one meant only if it is what was asked for.
 async fn as_asked(with: &Provisioner, found: Tenant, new: &NewTenant<'_>) -> Result<Tenant> {
     let label = match new.cluster_region {
@@ -183,13 +192,31 @@ pub struct Because<'a> {
     pub reason: &'a str,
     /// When the tenant is to be served again in full, if that is known.
     pub until: Option<OffsetDateTime>,
+    /// What callers hear meanwhile, from now on instead of what they heard before; `None` leaves that.
+    pub sentence: Option<&'a str>,
 }
 
 impl<'a> Because<'a> {
     /// For a reason, without an end.
     pub fn of(reason: &'a str) -> Self {
-        Self { reason, until: None }
+        Self { reason, ..Self::default() }
     }
+}
+
+/// Changes what a tenant's callers hear while it is suspended or switched off; `None`: the platform's sentence. Running servers know when
+/// this returns.
+pub async fn say_suspended(with: &Provisioner, id: TenantId, sentence: Option<&str>) -> Result<Tenant> {
+    let sentence = sentence.map(check_sentence).transpose()?;
+    let _held = hold(with, Subject::Tenant(id)).await?;
+    let tenant = get(with, id).await?;
+    if !tenant.state.is_kept() {
+        return Err(Error::Conflict(format!("tenant {id} is {}: nobody calls it", tenant.state.as_str())));
+    }
+    let mut change = with.control.change(&with.actor).await?;
+    tenants::say_suspended(&mut change, id, sentence).await?;
+    change.commit().await?;
+    with.settle_all().await?;
+    get(with, id).await
 }
 
 /// Blocks a tenant, in Postgres itself: no login works and no session is left when this returns.
@@ -232,6 +259,9 @@ async fn change_state(
         return Err(Error::Conflict(text));
     }
     let mut change = with.control.change(&with.actor).await?;
+    if let Some(sentence) = because.sentence {
+        tenants::say_suspended(&mut change, id, Some(check_sentence(sentence)?)).await?;
+    }
     let mut params = json!({ "reason": because.reason });
     if let Some(until) = because.until {
         params["until"] =

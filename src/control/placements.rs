@@ -43,6 +43,8 @@ pub struct Placement {
     pub held: bool,
     /// Whether that is for a moment only, so that a write had better wait for it.
     pub turns_soon: bool,
+    /// What callers hear while it is suspended or switched off; `None`: the platform's sentence.
+    pub suspended_sentence: Option<String>,
 }
 
 /// A placement with what logs in there: all that the router needs, in one query.
@@ -59,7 +61,7 @@ pub struct Route {
 pub(super) const ROUTES: &str =
     "select t.id as route_of, t.state as tenant_state, t.region, p.generation, p.epoch, p.schema_version, p.cluster_id, c.host, c.port, c.tls, c.tls_ca,
             c.connection_budget, p.database, p.schema, p.login, p.sealed_password, p.held, p.turns_soon, k.version, k.wrapped,
-            f.template_name, f.template_version
+            f.template_name, f.template_version, t.suspended_sentence
      from tenants t
      join placements p on p.tenant_id = t.id
      join clusters c on c.id = p.cluster_id
@@ -95,6 +97,7 @@ pub(super) fn from_row(row: &PgRow) -> Result<Option<Route>, ControlError> {
         template: template(row)?,
         held: row.try_get("held")?,
         turns_soon: row.try_get("turns_soon")?,
+        suspended_sentence: row.try_get("suspended_sentence")?,
     };
     Ok(Some(Route {
         placement,

@@ -96,6 +96,8 @@ pub struct Tenant {
     /// When that ends by itself, if it does.
     #[serde(with = "time::serde::rfc3339::option")]
     pub state_until: Option<OffsetDateTime>,
+    /// What its callers hear while it is suspended or switched off; `None`: the platform's sentence.
+    pub suspended_sentence: Option<String>,
     /// How it is kept apart.
     pub isolation: Isolation,
     /// The cluster's name.
@@ -147,7 +149,7 @@ fn as_text<S: serde::Serializer>(value: &impl std::fmt::Display, serializer: S) 
 }
 
 const SELECT: &str =
-    "select t.id, t.name, t.region, t.state, t.state_reason, t.state_until, p.isolation, c.name as cluster, c.id as cluster_id,
+    "select t.id, t.name, t.region, t.state, t.state_reason, t.state_until, t.suspended_sentence, p.isolation, c.name as cluster, c.id as cluster_id,
                              p.database, p.schema, p.login, p.generation, p.schema_version, p.held
                       from tenants t join placements p on p.tenant_id = t.id join clusters c on c.id = p.cluster_id";
 
@@ -159,6 +161,7 @@ fn from_row(row: &PgRow) -> Result<Tenant, ControlError> {
         state: row.try_get::<String, _>("state")?.parse()?,
         state_reason: row.try_get("state_reason")?,
         state_until: row.try_get("state_until")?,
+        suspended_sentence: row.try_get("suspended_sentence")?,
         isolation: row.try_get::<String, _>("isolation")?.parse()?,
         cluster: row.try_get("cluster")?,
         cluster_id: ClusterId(row.try_get("cluster_id")?),
@@ -282,6 +285,18 @@ pub async fn rename(change: &mut Change, id: TenantId, name: &str) -> Result<(),
     change.record("tenant.rename", Some(id), serde_json::json!({})).await
 }
 
+/// Changes what a tenant's callers hear while it is suspended or switched off; `None`: the platform's sentence.
+pub async fn say_suspended(change: &mut Change, id: TenantId, sentence: Option<&str>) -> Result<(), ControlError> {
+    sqlx::query("update tenants set suspended_sentence = $2 where id = $1")
+        .bind(id.get())
+        .bind(sentence)
+        .execute(change.conn())
+        .await?;
+    // The words are a customer's; the log, which is never rewritten, says only whether there are any.
+    let detail = serde_json::json!({ "own": sentence.is_some() });
+    change.record("tenant.suspended_sentence", Some(id), detail).await
+}
+
 /// Leaves nothing of a tenant here but its id: no name, no placement, no keys. What it owned elsewhere is gone by now.
 ///
 /// `as_what`: erased, or erasing while physical copies may hold it.
@@ -301,7 +316,7 @@ pub async fn forget(change: &mut Change, id: TenantId, as_what: State, reason: &
         "delete from moves where tenant_id = $1",
         "delete from data_keys where tenant_id = $1",
         "delete from placements where tenant_id = $1",
-        "update tenants set name = '(erased ' || id || ')' where id = $1",
+        "update tenants set name = '(erased ' || id || ')', suspended_sentence = null where id = $1",
     ] {
         sqlx::query(sql).bind(id.get()).execute(change.conn()).await?;
     }

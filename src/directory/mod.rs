@@ -9,7 +9,7 @@
 //! | legacy keys | none | the same | NOTIFY |
 //! | profile templates | name and version | the same; one in use never changes | none, but it is looked up by a tenant's route |
 //! | models | tenant id | the same | NOTIFY, of the platform's too |
-//! | suspended sentence | none | the same | NOTIFY |
+//! | the platform's suspended sentence | none | the same | NOTIFY |
 //!
 //! A good entry is not replaced by an error. An entry that was announced as changed is never served again, not even while
 //! the control database is away: that is failing closed.
@@ -220,9 +220,14 @@ impl Directory {
         self.legacy_keys.get(&(), async || self.load_legacy_keys().await.map(Some)).await
     }
 
-    /// What callers of a suspended tenant hear.
-    pub async fn suspended_sentence(&self) -> Result<Option<Arc<String>>, DirectoryError> {
-        self.sentence.get(&(), || async { Ok(control::installation::suspended_sentence(&self.control).await?) }).await
+    /// What callers of a tenant hear while it takes no calls: its own sentence, else the platform's.
+    pub async fn suspended_sentence(&self, tenant: TenantId) -> Result<Option<String>, DirectoryError> {
+        let own = self.tenant(tenant).await?.and_then(|route| route.placement.suspended_sentence.clone());
+        if own.is_some() {
+            return Ok(own);
+        }
+        let platforms = || async { Ok(control::installation::suspended_sentence(&self.control).await?) };
+        Ok(self.sentence.get(&(), platforms).await?.map(|sentence| sentence.as_str().to_owned()))
     }
 
     /// What a tenant's callers are held to; `None` for a tenant that is bound to nothing.

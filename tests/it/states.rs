@@ -171,8 +171,10 @@ fn a_number_is_replaced_and_an_account_changes_hands() {
     });
 }
 
+/// Turns red when `suspended_sentence` in `directory/mod.rs` asks the platform's alone, or `ROUTES` in `control/placements.rs` leaves the
+/// tenant's out.
 #[test]
-fn what_callers_of_a_suspended_tenant_hear_is_the_platforms_to_say() {
+fn what_callers_of_a_suspended_tenant_hear_is_its_own_to_say_and_else_the_platforms() {
     world(async |w| {
         let id = w.tenant("One", Isolation::Schema).await.id;
         let account = w.account(1, None).await;
@@ -184,6 +186,28 @@ fn what_callers_of_a_suspended_tenant_hear_is_the_platforms_to_say() {
         let settings = w.ctl(&["platform", "set", "suspended_sentence", "Back <soon> & well."]).json();
         assert_eq!(settings["suspended_sentence"], "Back <soon> & well.");
         assert!(said().await.contains("Back &lt;soon&gt; &amp; well."), "at once, and escaped");
+        let tell = |more: &[&str]| w.ctl(&[&["tenant", "sentence", &id.to_string()][..], more].concat());
+        assert_eq!(tell(&["Ask <us> on Monday."]).json()["suspended_sentence"], "Ask <us> on Monday.");
+        assert!(said().await.contains("Ask &lt;us&gt; on Monday."), "its own over the platform's");
+        let two = w.tenant("Two", Isolation::Schema).await.id;
+        w.assign(OTHER, two, &account).await;
+        w.ctl(&["tenant", "suspend", &two.to_string(), "--sentence", "We moved."]).json();
+        let others = account.dial(&server, CALLER, OTHER).await.text().await.unwrap();
+        assert!(others.contains("We moved.") && !others.contains("Monday"), "{others}");
+        for (refused, code) in [(&["tenant", "sentence", "1", " "][..], 3), (&["tenant", "sentence", "1"], 2)] {
+            assert_eq!(w.ctl(refused).code, Some(code), "{refused:?}");
+        }
+        // A receptionist that is switched off and has no sentence of its own says the same; one that has says that.
+        w.ctl(&["tenant", "resume", &id.to_string()]).json();
+        w.configure(id, &json!({ "disabled": true })).await;
+        assert!(said().await.contains("Ask &lt;us&gt; on Monday."));
+        w.configure(id, &json!({ "disabled_sentence": "On holiday." })).await;
+        assert!(said().await.contains("On holiday."));
+        w.configure(id, &json!({ "disabled_sentence": "" })).await;
+        assert_eq!(tell(&["--clear"]).json()["suspended_sentence"], json!(null));
+        assert!(said().await.contains("Back &lt;soon&gt; &amp; well."), "the platform's again");
+        let audit = w.ctl(&["audit", "list"]).json().to_string();
+        assert!(audit.contains("tenant.suspended_sentence") && !audit.contains("Monday"), "{audit}");
         assert_eq!(w.ctl(&["platform", "set", "suspended_sentence", " "]).code, Some(3));
         assert_eq!(w.ctl(&["platform", "set", "something", "x"]).code, Some(2));
     });

@@ -177,10 +177,13 @@ async fn on_tenants(with: &Provisioner, command: &Tenant) -> Result<Value> {
         }
         Tenant::Show { id } => tenants::get(with, *id).await?,
         Tenant::Rename { id, name } => tenants::rename(with, *id, name).await?,
-        Tenant::Suspend { id, reason, until } => tenants::suspend(with, *id, Because { reason, until: *until }).await?,
-        Tenant::ReadOnly { id, reason, until } => {
-            tenants::make_read_only(with, *id, Because { reason, until: *until }).await?
+        Tenant::Suspend { id, reason, until, sentence } => {
+            tenants::suspend(with, *id, Because { reason, until: *until, sentence: sentence.as_deref() }).await?
         }
+        Tenant::ReadOnly { id, reason, until } => {
+            tenants::make_read_only(with, *id, Because { reason, until: *until, sentence: None }).await?
+        }
+        Tenant::Sentence { id, sentence, .. } => tenants::say_suspended(with, *id, sentence.as_deref()).await?,
         Tenant::Resume { id, reason } => tenants::resume(with, *id, reason).await?,
         Tenant::Delete { id, reason, grace } => erase::delete(with, *id, reason, *grace).await?,
         Tenant::Undelete { id, reason } => erase::undelete(with, *id, reason).await?,

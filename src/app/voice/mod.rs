@@ -14,6 +14,7 @@ use answering::Answering;
 use super::answers::Answers;
 use super::model::Model;
 use super::promises::{CallEnded, Item, PromiseError, Promises};
+use crate::auth::Principal;
 use crate::auth::webhook::{TwilioForm, Verified};
 use crate::directory::{Directory, DirectoryError};
 use crate::phone::{CallerKey, PhoneNumber};
@@ -112,7 +113,7 @@ pub async fn incoming(directory: &Directory, router: &Router, call: &Call<'_>) -
         let who = answering.next(directory, call).await?;
         let db = match router.open::<Write>(&who).await {
             Err(Refused::Suspended(_)) if answering.is_confirmed(directory).await? => {
-                return platforms_sentence(directory).await;
+                return no_calls(directory, &who).await;
             }
             Err(Refused::Suspended(_)) => continue,
             Err(Refused::ReadOnly(_) | Refused::Moving(_)) => {
@@ -121,7 +122,7 @@ pub async fn incoming(directory: &Directory, router: &Router, call: &Call<'_>) -
                 let opening = calls::opening(db.conn(), &call.dialled, call.caller.as_ref()).await?;
                 drop(db);
                 match opening {
-                    Some(opening) => return greeting(directory, opening).await,
+                    Some(opening) => return greeting(directory, &who, opening).await,
                     None => continue,
                 }
             }
@@ -131,7 +132,7 @@ pub async fn incoming(directory: &Directory, router: &Router, call: &Call<'_>) -
             calls::begin(db.conn(), &call.dialled, call.sid, call.caller.as_ref(), call.status).await?
         {
             drop(db);
-            return greeting(directory, opening).await;
+            return greeting(directory, &who, opening).await;
         }
     }
 }
@@ -194,14 +195,14 @@ pub async fn status(
 }
 
 /// What callers of a tenant hear that takes no calls, before the call ends.
-async fn platforms_sentence(directory: &Directory) -> Result<Spoken, CallError> {
-    let text = directory.suspended_sentence().await?.map_or_else(String::new, |sentence| sentence.as_str().to_owned());
+async fn no_calls(directory: &Directory, who: &Principal) -> Result<Spoken, CallError> {
+    let text = directory.suspended_sentence(who.tenant()).await?.unwrap_or_default();
     Ok(Spoken { text, ..Spoken::default() })
 }
 
-/// By what is in force; the platform's sentence for a receptionist that is switched off and says nothing of its own.
-async fn greeting(directory: &Directory, opening: Opening) -> Result<Spoken, CallError> {
-    let Some(text) = first_words(&opening) else { return platforms_sentence(directory).await };
+/// By what is in force; as if suspended for a receptionist that is switched off and says nothing of its own.
+async fn greeting(directory: &Directory, who: &Principal, opening: Opening) -> Result<Spoken, CallError> {
+    let Some(text) = first_words(&opening) else { return no_calls(directory, who).await };
     let Opening { configuration, .. } = opening;
     let listens = (!configuration.disabled).then_some((1, Awaits::Question));
     Ok(Spoken { text, language: configuration.language, voice: configuration.voice, dial: None, listens })

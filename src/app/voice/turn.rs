@@ -6,7 +6,7 @@
 
 use super::script::{Awaits, Heard, Left, Next, Reply, Script, Standing, Todo};
 use super::sentences::Sentences;
-use super::{Answering, Call, CallError, Spoken, Voice, first_words, greeting, model, platforms_sentence};
+use super::{Answering, Call, CallError, Spoken, Voice, first_words, greeting, model, no_calls};
 use crate::app::answers::{Answer, Tier};
 use crate::app::promises::{self, Item};
 use crate::auth::Principal;
@@ -33,7 +33,7 @@ pub async fn turn(with: &Voice<'_>, call: &Call<'_>, number: i32) -> Result<Spok
                 turn.take(&who, with.router.open::<Read>(&who).await?).await?
             }
             Err(Refused::Suspended(_)) if answering.is_confirmed(with.directory).await? => {
-                return platforms_sentence(with.directory).await;
+                return no_calls(with.directory, &who).await;
             }
             Err(Refused::Suspended(_)) => None,
             Err(refused) => return Err(refused.into()),
@@ -85,7 +85,7 @@ impl Turn<'_> {
         }
         if opening.configuration.disabled {
             drop(db);
-            return greeting(self.with.directory, opening).await.map(Some);
+            return greeting(self.with.directory, who, opening).await.map(Some);
         }
         let before = situation
             .before

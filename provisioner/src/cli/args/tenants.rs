@@ -47,7 +47,7 @@ pub(in crate::cli) enum Tenant {
         #[arg(long)]
         name: String,
     },
-    /// Block a tenant in Postgres itself; nothing is lost. Callers hear the platform's sentence
+    /// Block a tenant in Postgres itself; nothing is lost. Callers hear its sentence, or the platform's
     Suspend {
         id: TenantId,
         /// Shown to operators, never to callers
@@ -56,6 +56,19 @@ pub(in crate::cli) enum Tenant {
         /// When it is served again by itself: 90m, 12h, 3d, or 2026-12-01T08:00:00Z
         #[arg(long, value_parser = later)]
         until: Option<OffsetDateTime>,
+        /// What callers hear, now and the next time too [default: what `tenant sentence` said, or the platform's]
+        #[arg(long)]
+        sentence: Option<String>,
+    },
+    /// Change what a tenant's callers hear while it is suspended or switched off
+    Sentence {
+        id: TenantId,
+        /// In the callers' language; 1 to 1000 characters
+        #[arg(required_unless_present = "clear")]
+        sentence: Option<String>,
+        /// The platform's sentence again
+        #[arg(long, conflicts_with = "sentence")]
+        clear: bool,
     },
     /// Serve a tenant for reading only; Postgres itself refuses what would write. Callers are greeted, calls leave no trace
     ReadOnly {
