@@ -18,7 +18,7 @@ pub async fn show(with: &Provisioner, tenant: TenantId) -> Result<Value> {
     Ok(shown(tenant, &current))
 }
 
-/// Replaces it: what is not said has its default.
+/// Replaces it: what is not said has its default. The audit log has a row of it, without the words, which are in the tenant's own history.
 pub async fn set(with: &Provisioner, tenant: TenantId, document: Map<String, Value>) -> Result<Value> {
     tenants::get(with, tenant).await?;
     let new = Configuration::check(document).map_err(|faults| {
@@ -26,6 +26,13 @@ pub async fn set(with: &Provisioner, tenant: TenantId, document: Map<String, Val
         Error::Conflict(format!("this is no configuration:\n  {}", lines.join("\n  ")))
     })?;
     let (db, _) = as_tenant::open(with, tenant, &[Scope::WriteConfig]).await?;
+    let before = configurations::current(db.conn()).await.map_err(|e| as_tenant::refused(tenant)(&e))?;
+    if before.configuration != new {
+        // First: a change that was made and not reported, because we were killed, has its row too.
+        let mut noted = with.change().await?;
+        noted.record("configuration.set", Some(tenant), json!({ "over": before.head.version })).await?;
+        noted.commit().await?;
+    }
     let by: String = with.actor.as_str().chars().take(200).collect();
     let done = change(&db, None, &by, |_| Ok(new.clone())).await;
     let version = done.map_err(|error| match error {

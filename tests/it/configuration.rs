@@ -164,8 +164,9 @@ fn what_does_not_fit_is_refused_field_by_field() {
     });
 }
 
+/// Turns red when `set` in `provisioner/src/configuration.rs` notes nothing in the audit log, or the words themselves.
 #[test]
-fn an_operator_sets_it_from_a_file() {
+fn an_operator_sets_it_from_a_file_and_the_audit_log_says_so() {
     world(async |w| {
         let id = w.tenant("One", Isolation::Schema).await.id.to_string();
         let set = w
@@ -174,6 +175,13 @@ fn an_operator_sets_it_from_a_file() {
         assert_eq!((&set["version"], &set["configuration"]["sliders"]["humour"]), (&json!(2), &json!(90)));
         assert!(set["created_by"].as_str().unwrap().starts_with("operator:"), "{set}");
         assert_eq!(w.ctl(&["tenant", "config", "show", "--tenant", &id]).json(), set);
+        w.ctl_with(&["tenant", "config", "set", "--tenant", &id], "agent_name = 'Ada'\nsliders.humour = 90\n").json();
+        let audit = w.ctl(&["audit", "list", "--tenant", &id]).json();
+        let rows: Vec<_> =
+            audit.as_array().unwrap().iter().filter(|row| row["action"] == "configuration.set").collect();
+        assert_eq!(rows.len(), 1, "what changes nothing is no change: {audit}");
+        assert_eq!(rows[0]["detail"], json!({ "over": 1 }));
+        assert!(!audit.to_string().contains("Ada"), "{audit}");
         let refused = w.ctl_with(&["tenant", "config", "set", "--tenant", &id], "agent = 'Ada'\n");
         assert_eq!(
             (refused.code, refused.stderr.contains("/agent: is not a field")),
