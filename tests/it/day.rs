@@ -1,14 +1,22 @@
 //! One day of three businesses: set up from nothing, called by the same people at the same time, and each remembers only its own.
 //!
 //! Every text of a business holds a word of its own, in what it answers, what its callers say and what is noted of them. No word
-//! may be in another's answers, in a log or in what control keeps.
+//! may be in another's answers, in what another's model is told, in a log, in the figures, or in what control keeps: work included, while it
+//! waits, sealed and opened.
 //!
 //! Red when `app/answers.rs` keys its cache by anything but the tenant, or `work/mod.rs` makes a principal of another item's tenant.
 
 use reqwest::Method;
 use serde_json::{Value, json};
 use strowger::auth::Scope;
+use strowger::clock::Clock;
+use strowger::control::{Control, work};
+use strowger::directory::{Directory, Staleness};
+use strowger::vault::{Sealed, WorkPayload};
+use tokio_postgres::Client;
 
+use crate::metrics::Shown;
+use crate::support::model_stub::ModelStub;
 use crate::support::{Account, Answer, Server, Service, World, answer, until, world};
 
 /// A client of all three.
@@ -143,7 +151,7 @@ impl<'a> Business<'a> {
         self.service.get(&format!("/v2/context/enriched?user_id=%2B{}", &caller[1..])).await.body
     }
 
-    /// Calls from somebody known and from a stranger, and what is known of them afterwards. Gives all that was answered.
+    /// Calls from somebody known and from a stranger. Gives all that was answered.
     async fn day(&self) -> String {
         let word = self.plan.word;
         let profile = self.send(Method::PUT, &format!("/v2/profile/{KNOWN}"), &(self.plan.fields)()).await;
@@ -159,7 +167,12 @@ impl<'a> Business<'a> {
         let stranger = self.call(UNKNOWN, &["When are you open?", "Uh, where are you located?"]).await;
         assert!(stranger[0].contains(&format!("Welcome to {word}.")), "{stranger:?}");
         assert!(stranger[2].contains(&format!("You find {word} at 1 {word} Street.")), "{stranger:?}");
+        format!("{first:?}{stranger:?}{profile:?}")
+    }
 
+    /// What is known of the callers once their calls are processed.
+    async fn evening(&self) -> String {
+        let word = self.plan.word;
         for caller in [KNOWN, UNKNOWN] {
             until("the call is processed", async || self.context(caller).await["summaries"][0]["summary"].is_string())
                 .await;
@@ -168,7 +181,77 @@ impl<'a> Business<'a> {
         assert!(known["summaries"][0]["summary"].as_str().unwrap().contains(word), "{known}");
         assert!(known["memories"][0]["content"].as_str().unwrap().contains(word), "{known}");
         assert_eq!((&known["quick_bio"], &unknown["known"]), (&json!(self.plan.bio), &json!(false)));
-        format!("{first:?}{stranger:?}{known}{unknown}{profile:?}")
+        format!("{known}{unknown}")
+    }
+
+    /// Has a model of its own from now on, whose answer holds the word too.
+    async fn gets_a_model(&self, w: &World) -> ModelStub {
+        let (stub, id) = (ModelStub::start().await, self.id.to_string());
+        let set =
+            ["model", "set", "--tenant", &id, "--base-url", &stub.base_url, "--chat-model", "m", "--allow", "yes"];
+        w.ctl(&set).json();
+        stub.say(&format!("Nobody at {} knows that.", self.plan.word));
+        stub
+    }
+
+    /// The one who is known calls again and asks what only a model may answer. Gives all that was answered, and all that the model was told.
+    async fn next_day(&self, stub: &ModelStub) -> String {
+        let known = self.context(KNOWN).await;
+        let again = self.call(KNOWN, &["Do you sell submarines?"]).await;
+        assert!(again[1].contains(&format!("Nobody at {} knows that.", self.plan.word)), "{again:?}");
+        let asked = stub.asked();
+        let told = asked[0].body["messages"][0]["content"].as_str().unwrap();
+        let word = self.plan.word;
+        for part in [
+            known["summaries"][0]["summary"].as_str().unwrap(),
+            &format!("- Asked for {word} before."),
+            &format!("The caller: {}", self.plan.bio),
+            &format!("companyName: {word}"),
+        ] {
+            assert!(told.contains(part), "{part}: {told}");
+        }
+        format!("{again:?}{asked:?}")
+    }
+}
+
+/// Work that is promised and that no server comes to: a session of ours has the turns of all businesses.
+struct OpenWork {
+    holding: Client,
+    directory: Directory,
+}
+
+impl OpenWork {
+    async fn hold(w: &World, businesses: &[Business<'_>]) -> Self {
+        let holding = w.superuser("control", &w.prefix.name("control")).await;
+        for business in businesses {
+            let turn = "insert into work_turns (tenant_id) values ($1) on conflict do nothing";
+            holding.execute(turn, &[&i32::try_from(business.id).unwrap()]).await.unwrap();
+        }
+        holding.batch_execute("begin; select from work_turns for update").await.unwrap();
+        let control = Control::lazy(&w.urls.server, "day", 1).unwrap();
+        let directory = Directory::new(control, w.server_ring.clone(), &Clock::system(), Staleness::default());
+        Self { holding, directory }
+    }
+
+    /// All of it as it stands there, and as it reads under its tenant's key; from now on it is done.
+    async fn let_go(self, w: &World, items: usize) -> String {
+        let control = w.superuser("control", &w.prefix.name("control")).await;
+        let sql = "select tenant_id, kind, source_id, sealed, w::text || encode(sealed, 'escape') from work_items w where state = 'queued'";
+        let rows = control.query(sql, &[]).await.unwrap();
+        assert_eq!(rows.len(), items, "each call has promised to be processed");
+        let mut text = String::new();
+        for row in rows {
+            let (tenant, kind, source): (i32, &str, &str) = (row.get(0), row.get(1), row.get(2));
+            let route = self.directory.tenant(tenant.try_into().unwrap()).await.unwrap().unwrap();
+            let sealed = Sealed::<WorkPayload>::from_stored(row.get(3));
+            let opened = route.key.open(&work::row(kind, source), &sealed).unwrap();
+            let opened = opened.expose_str().unwrap();
+            assert!(opened.contains(source), "the control: it was opened: {opened}");
+            text += row.get(4);
+            text += opened;
+        }
+        self.holding.batch_execute("rollback").await.unwrap();
+        text
     }
 }
 
@@ -187,22 +270,38 @@ fn three_businesses_with_the_same_callers_live_a_day() {
             businesses.push(Business::onboard(&w, &server, plan).await);
         }
         let [one, two, three] = &businesses[..] else { unreachable!() };
-        let said: [String; 3] = tokio::join!(one.day(), two.day(), three.day()).into();
-        for (business, said) in businesses.iter().zip(&said) {
-            for other in &PLANS {
-                let own = other.word == business.plan.word;
-                assert_eq!(said.contains(other.word), own, "{} of customer {}: {said}", other.word, business.id);
+        let shown = Shown::start(&w);
+        let work = OpenWork::hold(&w, &businesses).await;
+        let days: [String; 3] = tokio::join!(one.day(), two.day(), three.day()).into();
+        let mut elsewhere = work.let_go(&w, 6).await + &shown.read().await.expect("figures");
+        let evenings: [String; 3] = tokio::join!(one.evening(), two.evening(), three.evening()).into();
+        let stubs = [one.gets_a_model(&w).await, two.gets_a_model(&w).await, three.gets_a_model(&w).await];
+        w.with.settle().await.unwrap();
+        let next_days: [String; 3] =
+            tokio::join!(one.next_day(&stubs[0]), two.next_day(&stubs[1]), three.next_day(&stubs[2])).into();
+        for (n, business) in businesses.iter().enumerate() {
+            for said in [&days[n], &evenings[n], &next_days[n]] {
+                for other in &PLANS {
+                    let own = other.word == business.plan.word;
+                    assert_eq!(said.contains(other.word), own, "{} of customer {}: {said}", other.word, business.id);
+                }
             }
         }
+        elsewhere += &shown.read().await.expect("figures");
+        assert!(
+            elsewhere.contains("strowger_tenants{state=\"active\"} 3"),
+            "the control: there are figures: {elsewhere}"
+        );
         let control = w.superuser("control", &w.prefix.name("control")).await;
         // Sealed payloads are bytes; as they are, and as the text that they would be if they were not sealed.
         let kept = "select coalesce((select string_agg(w::text || encode(sealed, 'escape'), '') from work_items w), '')
                         || coalesce((select string_agg(a::text, '') from audit a), '')
                         || coalesce((select string_agg(u::text, '') from usage u), '')";
-        let (kept, log): (String, String) =
-            (control.query_one(kept, &[]).await.unwrap().get(0), server.settled_log().await);
+        elsewhere += control.query_one(kept, &[]).await.unwrap().get::<_, &str>(0);
+        let log = server.settled_log().await;
         for plan in &PLANS {
-            assert!(!log.contains(plan.word) && !kept.contains(plan.word), "{} was written down elsewhere", plan.word);
+            assert!(!log.contains(plan.word), "{} was logged", plan.word);
+            assert!(!elsewhere.contains(plan.word), "{} was written down elsewhere", plan.word);
         }
         for number in [KNOWN, UNKNOWN] {
             assert!(!log.contains(&number[1..]), "a caller's number is in the log");

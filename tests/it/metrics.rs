@@ -11,13 +11,13 @@ use crate::jobs::control;
 use crate::support::{World, strowgerctl, world};
 
 /// A real worker that shows figures on a free port. Killed when dropped.
-struct Shown {
+pub(crate) struct Shown {
     child: Child,
     url: String,
 }
 
 impl Shown {
-    fn start(w: &World) -> Self {
+    pub(crate) fn start(w: &World) -> Self {
         let mut command = Command::new(strowgerctl());
         command.arg("--config").arg(w.dir.join("strowgerctl.toml")).args(["worker", "--metrics", "127.0.0.1:0"]);
         command.env("STROWGER_LOG_FORMAT", "json").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
@@ -36,7 +36,7 @@ impl Shown {
     }
 
     /// The text, or `None` while there is none.
-    async fn read(&self) -> Option<String> {
+    pub(crate) async fn read(&self) -> Option<String> {
         let answer = self.answer().await;
         if answer.status() == 503 {
             return None;
