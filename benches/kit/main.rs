@@ -7,6 +7,9 @@ mod backup;
 mod fleet;
 mod http;
 mod moving;
+mod onboard;
+#[path = "../../tests/it/support/page.rs"]
+mod page;
 mod provision;
 mod router;
 mod selector;
@@ -24,10 +27,11 @@ fn main() {
         ["p7", ..] => selector::run(),
         ["p9", ..] => runtime.block_on(backup::run()),
         ["p10", ..] => runtime.block_on(moving::run()),
+        ["onboard", ..] => runtime.block_on(onboard::run()),
         // The kit starts itself for this.
         ["serve", kind, url, connections] => {
             runtime.block_on(http::serve(kind, url, connections.parse().unwrap()));
         }
-        _ => println!("one of p1, p2, p4, p5, p6, p7, p9 and p10: ops/bench/README.md"),
+        _ => println!("one of p1, p2, p4, p5, p6, p7, p9, p10 and onboard: ops/bench/README.md"),
     }
 }

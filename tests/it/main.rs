@@ -37,6 +37,7 @@ mod metrics;
 mod model;
 mod moves;
 mod old_client;
+mod onboarding;
 mod outages;
 mod playbooks;
 mod processing;

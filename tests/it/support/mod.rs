@@ -9,6 +9,7 @@ mod official;
 pub(crate) mod official_rest;
 pub(crate) mod counting_proxy;
 pub(crate) mod model_stub;
+pub(crate) mod page;
 pub(crate) mod postmaster;
 mod process;
 mod proxy;
