@@ -52,3 +52,4 @@ mod twilio_api;
 mod twilio_helper;
 mod voice;
 mod work;
+mod worker;
