@@ -178,7 +178,7 @@ async fn on_tenants(with: &Provisioner, command: &Tenant) -> Result<Value> {
             tenants::create(with, &new).await?
         }
         Tenant::Show { id } => tenants::get(with, *id).await?,
-        Tenant::Rename { id, name } => tenants::rename(with, *id, name).await?,
+        Tenant::Rename { id, name, reason } => tenants::rename(with, *id, name, reason).await?,
         Tenant::Suspend { id, reason, until } => tenants::suspend(with, *id, Because { reason, until: *until }).await?,
         Tenant::ReadOnly { id, reason, until } => {
             tenants::make_read_only(with, *id, Because { reason, until: *until }).await?
