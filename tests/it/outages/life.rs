@@ -51,7 +51,7 @@ async fn is_shut(url: &str, when: &str) {
     assert_eq!(refused.code().map(SqlState::code), Some("28000"), "{when}");
 }
 
-/// Turns red when a creation does not look for what is there: the roles or the database that it made before the server died.
+/// One tenant for each name, whole, and one job: nothing that was made before the server died is made once more.
 async fn creation_struck_everywhere(w: &World, isolation: Isolation, home: &str) {
     let before = Catalog::read(w).await;
     let mut names = Vec::new();
