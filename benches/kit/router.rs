@@ -60,7 +60,7 @@ impl Bench {
         for i in 0..HOT + COLD {
             let tenant = tenants::create(&with, &schema_tenant(&format!("Tenant {i}"))).await.unwrap().id;
             let number: Number = format!("+1800555{i:04}").parse().unwrap();
-            numbers::assign(&with, &number, tenant, None).await.unwrap();
+            numbers::assign(&with, &number, tenant, None, "").await.unwrap();
             calls.push(signed(&number, &token));
             all.push(tenant);
             dialled.push(number);

@@ -29,7 +29,12 @@ pub async fn add_account(with: &Provisioner, id: &AccountSid, owner: Option<Tena
 }
 
 /// Gives an account another owner; its token is sealed anew under that one's key.
-pub async fn transfer_account(with: &Provisioner, id: &AccountSid, owner: Option<TenantId>) -> Result<()> {
+pub async fn transfer_account(
+    with: &Provisioner,
+    id: &AccountSid,
+    owner: Option<TenantId>,
+    reason: &str,
+) -> Result<()> {
     let scope = existing(with, owner).await?;
     let (now, token) = account_token(with, id).await?;
     if now == scope {
@@ -37,7 +42,7 @@ pub async fn transfer_account(with: &Provisioner, id: &AccountSid, owner: Option
     }
     let sealed = with.data_key(scope, Ring::Server).await?.seal(id.as_str(), token.expose());
     let mut change = with.control.change(&with.actor).await?;
-    if !accounts::transfer(&mut change, id, scope, &sealed).await? {
+    if !accounts::transfer(&mut change, id, scope, &sealed, reason).await? {
         let text = format!("account {id} has numbers that another tenant answers: give those to another account first");
         return Err(Error::Conflict(text));
     }

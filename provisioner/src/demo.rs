@@ -149,7 +149,7 @@ async fn provision(with: &Provisioner, file: &File) -> Result<(Tenant, Secret)> 
     let token = Secret::random_password();
     credentials::add_account(with, &account, Some(tenant.id), &token).await?;
     let number: Number = file.number.parse()?;
-    numbers::assign(with, &number, tenant.id, Some(&account)).await?;
+    numbers::assign(with, &number, tenant.id, Some(&account), "").await?;
     Ok((tenant, token))
 }
 

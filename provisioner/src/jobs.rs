@@ -40,7 +40,12 @@ pub async fn cancel(with: &Provisioner, id: i64) -> Result<Job> {
     let mut change = with.control.change(&with.actor).await?;
     jobs::cancel(&mut change, &job).await?;
     change.commit().await?;
-    carry_out(with, id).await
+    let ended = carry_out(with, id).await?;
+    // Whoever was at its last step did not ask again.
+    if ended.state == State::Done {
+        return Err(Error::Conflict(format!("job {id} was done before it could be taken back")));
+    }
+    Ok(ended)
 }
 
 /// Approves a job that destroys, for just what it says now, and carries it out.

@@ -16,14 +16,20 @@ use crate::{reconcile, steps};
 ///
 /// The order is what makes it safe: nobody answers; the old tenant's schema disowns the number; the new one's owns it; the
 /// new one answers. From the moment this returns the old tenant's schema refuses, whatever an instance has cached.
-pub async fn assign(with: &Provisioner, number: &Number, to: TenantId, account: Option<&AccountSid>) -> Result<Heard> {
+pub async fn assign(
+    with: &Provisioner,
+    number: &Number,
+    to: TenantId,
+    account: Option<&AccountSid>,
+    reason: &str,
+) -> Result<Heard> {
     steps::may_have_numbers(&steps::tenant(with, to).await?)?;
     let account = choose_account(with, to, account).await?;
-    begin(with, number, &account, Some(to)).await
+    begin(with, number, &account, Some(to), reason).await
 }
 
 /// Gives the tenant that has `old` the number `new` under the same account, and then takes `old` away: it is never without.
-pub async fn replace(with: &Provisioner, old: &Number, new: &Number) -> Result<(TenantId, Heard)> {
+pub async fn replace(with: &Provisioner, old: &Number, new: &Number, reason: &str) -> Result<(TenantId, Heard)> {
     let row = numbers::get(&with.control, old).await?;
     let row = row.ok_or_else(|| Error::Conflict(format!("{old} is not known here")))?;
     let given = numbers::get(&with.control, new).await?;
@@ -41,20 +47,26 @@ pub async fn replace(with: &Provisioner, old: &Number, new: &Number) -> Result<(
             )));
         }
     };
-    begin(with, new, &row.account, Some(tenant)).await?;
-    Ok((tenant, begin(with, old, &row.account, None).await?))
+    begin(with, new, &row.account, Some(tenant), reason).await?;
+    Ok((tenant, begin(with, old, &row.account, None, reason).await?))
 }
 
 /// Takes a number from whoever has it; nobody answers it afterwards.
 pub async fn release(with: &Provisioner, number: &Number) -> Result<Heard> {
     let row = numbers::get(&with.control, number).await?;
     let row = row.ok_or_else(|| Error::Conflict(format!("{number} is not known here")))?;
-    begin(with, number, &row.account, None).await
+    begin(with, number, &row.account, None, "").await
 }
 
-async fn begin(with: &Provisioner, number: &Number, account: &AccountSid, to: Option<TenantId>) -> Result<Heard> {
+async fn begin(
+    with: &Provisioner,
+    number: &Number,
+    account: &AccountSid,
+    to: Option<TenantId>,
+    reason: &str,
+) -> Result<Heard> {
     let held = reconcile::hold(with, Subject::Number(number.clone())).await?;
-    held.run(Kind::HandOver, &json!({ "account": account.as_str(), "to": to })).await?;
+    held.run(Kind::HandOver, &json!({ "account": account.as_str(), "to": to, "reason": reason })).await?;
     with.settle().await
 }
 

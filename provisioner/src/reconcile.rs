@@ -13,7 +13,7 @@ use strowger::vault::{JobApproval, Sealed};
 
 use crate::error::{Error, Result};
 use crate::operations::{self, Context, approve};
-use crate::{Provisioner, backup, steps};
+use crate::{Provisioner, backup};
 
 /// How often a holder says that it is alive; its lease is three times that.
 const BEAT: Duration = Duration::from_secs(10);
@@ -112,15 +112,11 @@ async fn carry_out(with: &Provisioner, job: Job) -> Result<()> {
 
 /// Whether what it was at when it failed keeps its tenant from being served in full: only going on with it changes that.
 async fn keeps_tenant_out(with: &Provisioner, job: &Job, error: &Error) -> bool {
-    match (job.kind, &job.subject) {
-        (Kind::Move, Subject::Tenant(id)) => steps::tenant(with, *id).await.is_ok_and(|tenant| tenant.held),
-        // Its first step shuts nobody out.
-        (Kind::Restore, _) if !error.is_final() => {
-            let now = jobs::get(&with.control, job.id).await.ok().flatten();
-            now.is_some_and(|now| operations::first(now.kind, now.step.as_deref()) > 0)
-        }
-        _ => false,
+    // A restore that cannot succeed is taken up by an operator.
+    if job.kind == Kind::Restore && error.is_final() {
+        return false;
     }
+    jobs::keeps_tenant_out(&with.control, job.id).await.unwrap_or(false)
 }
 
 /// All steps forward; or, once somebody cancels the job, all of them back.

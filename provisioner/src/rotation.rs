@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use serde_json::json;
 use strowger::control::clusters;
 use strowger::control::jobs::{self, Begin, Kind, Subject};
-use strowger::control::tenants::{self as rows, State, Tenant};
+use strowger::control::tenants::{self as rows, Tenant};
 use strowger::control::tokens;
 use strowger::id::TenantId;
 use time::OffsetDateTime;
@@ -37,20 +37,17 @@ pub struct Rotated {
 pub async fn tenant(with: &Provisioner, id: TenantId) -> Result<Tenant> {
     let held = hold(with, Subject::Tenant(id)).await?;
     let tenant = tenants::get(with, id).await?;
-    if !has_login(&tenant) {
+    if !tenant.state.is_kept() {
         return Err(Error::Conflict(format!("tenant {id} is {} and has no login to rotate", tenant.state.as_str())));
     }
     held.run(Kind::RotateLogin, &json!({})).await?;
     tenants::get(with, id).await
 }
 
-fn has_login(tenant: &Tenant) -> bool {
-    matches!(tenant.state, State::Active | State::Suspended)
-}
-
 /// Gives every tenant a new login password, some at a time. One that fails does not hold up the others.
 pub async fn all_tenants(with: &Provisioner) -> Result<Vec<Rotated>> {
-    let waiting: VecDeque<Tenant> = rows::list(&with.control).await?.into_iter().filter(has_login).collect();
+    let all = rows::list(&with.control).await?;
+    let waiting: VecDeque<Tenant> = all.into_iter().filter(|tenant| tenant.state.is_kept()).collect();
     let (waiting, done) = (Mutex::new(waiting), Mutex::new(Vec::new()));
     let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
     let lane = async || {

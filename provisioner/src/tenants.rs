@@ -98,12 +98,12 @@ async fn refuse_otherwise_made(with: &Provisioner, tenant: &Tenant, kind: Kind, 
 }
 
 /// Gives a tenant another name. Nothing else knows its name, so nothing else changes.
-pub async fn rename(with: &Provisioner, id: TenantId, name: &str) -> Result<Tenant> {
+pub async fn rename(with: &Provisioner, id: TenantId, name: &str, reason: &str) -> Result<Tenant> {
     check_name(name)?;
     let _held = hold(with, Subject::Tenant(id)).await?;
     if get(with, id).await?.name != name {
         let mut change = with.control.change(&with.actor).await?;
-        tenants::rename(&mut change, id, name).await?;
+        tenants::rename(&mut change, id, name, reason).await?;
         change.commit().await?;
     }
     get(with, id).await

@@ -27,18 +27,19 @@ const SWEEP: Duration = Duration::from_secs(15);
 const RECONCILE: Duration = Duration::from_secs(3600);
 /// How many backups may be open on a cluster before a schedule asks for another one there.
 const BACKUPS_AT_ONCE: i64 = 2;
-/// A tenant's transaction that is older is ended: it holds back vacuum and slots for the whole cluster.
-const OLDEST_TRANSACTION: &str = "5 minutes";
+/// After so many seconds a tenant's transaction is ended, if nobody says otherwise: it holds back vacuum and slots for the whole cluster.
+pub const OLDEST_TRANSACTION_S: i64 = 300;
 
 /// Works until the future is dropped. `listening` is a pool of one connection.
-pub async fn run(with: Arc<Provisioner>, listening: Control) {
+pub async fn run(with: Arc<Provisioner>, listening: Control, oldest_transaction_s: i64) {
     let (news, backed_up) = (Notify::new(), Notify::new());
     let lane = |wanted| lane(&with, wanted, &news, &backed_up);
     // Four jobs at once: one that waits for a slow cluster does not hold up the others. Nor does a night of backups.
     let any = || lane(Wanted::Any);
     let unscheduled = || lane(Wanted::Unscheduled);
     let jobs = async { tokio::join!(any(), any(), unscheduled(), unscheduled(), hear(&listening, &news)) };
-    tokio::join!(jobs, look_around(&with), compare(&with), keep_schedules(&with, &backed_up), keep_archives(&with));
+    let others = async { tokio::join!(compare(&with), keep_schedules(&with, &backed_up), keep_archives(&with)) };
+    tokio::join!(jobs, look_around(&with, oldest_transaction_s), others);
 }
 
 /// Carries out one job after another; looks for more when there is news, and now and then anyway.
@@ -145,7 +146,7 @@ async fn tell_late_backups(with: &Provisioner) {
     }
 }
 
-async fn look_around(with: &Provisioner) {
+async fn look_around(with: &Provisioner, oldest_transaction_s: i64) {
     let mut sweep = tokio::time::interval(SWEEP);
     loop {
         sweep.tick().await;
@@ -165,7 +166,7 @@ async fn look_around(with: &Provisioner) {
         if let Err(error) = moves::end_kept(with).await {
             tracing::warn!(%error, "cannot drop what is kept no longer where tenants lived before");
         }
-        look_over(with).await;
+        look_over(with, oldest_transaction_s).await;
     }
 }
 
@@ -180,20 +181,20 @@ async fn compare_versions(with: &Provisioner) {
     }
 }
 
-async fn look_over(with: &Provisioner) {
+async fn look_over(with: &Provisioner, oldest_transaction_s: i64) {
     let all = match clusters::list(&with.control).await {
         Ok(all) => all,
         Err(error) => return tracing::warn!(%error, "cannot read the clusters"),
     };
     for cluster in all {
-        if let Err(error) = look_over_cluster(with, &cluster).await {
+        if let Err(error) = look_over_cluster(with, &cluster, oldest_transaction_s).await {
             tracing::warn!(cluster = cluster.name, %error, "cannot look the cluster over");
         }
     }
 }
 
 /// Logins that changed their own settings get a repair; tenants' over-age transactions are ended.
-async fn look_over_cluster(with: &Provisioner, cluster: &Cluster) -> Result<()> {
+async fn look_over_cluster(with: &Provisioner, cluster: &Cluster, oldest_transaction_s: i64) -> Result<()> {
     let db = AdminDb::open(with, cluster, MAINTENANCE_DATABASE).await?;
     let ours = format!("^{}_t[0-9]+_[ab]$", with.installation.prefix);
     let sql = "select r.rolname::text, (select array_agg(x order by x) from unnest(s.setconfig) x), s.setdatabase <> 0
@@ -220,11 +221,9 @@ async fn look_over_cluster(with: &Provisioner, cluster: &Cluster) -> Result<()> 
             }
         }
     }
-    let sql = format!(
-        "select count(pg_terminate_backend(pid)) from pg_stat_activity
-         where usename ~ $1 and xact_start < now() - interval '{OLDEST_TRANSACTION}'"
-    );
-    let ended: i64 = db.query(&sql, &[&ours]).await?.first().map_or(0, |row| row.get(0));
+    let sql = "select count(pg_terminate_backend(pid)) from pg_stat_activity
+               where usename ~ $1 and xact_start < now() - $2::bigint * interval '1 second'";
+    let ended: i64 = db.query(sql, &[&ours, &oldest_transaction_s]).await?.first().map_or(0, |row| row.get(0));
     if ended > 0 {
         tracing::warn!(cluster = cluster.name, ended, "ended tenants' transactions that were too old");
     }

@@ -65,6 +65,7 @@ pub async fn transfer(
     id: &AccountSid,
     to: Scope,
     token: &Sealed<AuthToken>,
+    reason: &str,
 ) -> Result<bool, ControlError> {
     // A tenant's account serves that tenant alone; the platform's may serve anybody.
     let sql = "update accounts set tenant_id = $2, sealed_secret = $3
@@ -78,7 +79,9 @@ pub async fn transfer(
         .bind(token.as_bytes())
         .execute(change.conn())
         .await?;
-    let detail = serde_json::json!({ "provider": "twilio", "account": id.as_str(), "customer_id": to.tenant() });
+    let detail = serde_json::json!({
+        "provider": "twilio", "account": id.as_str(), "customer_id": to.tenant(), "reason": reason
+    });
     change.record("account.transfer", to.tenant(), detail).await?;
     Ok(done.rows_affected() > 0)
 }

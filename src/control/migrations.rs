@@ -114,6 +114,8 @@ pub struct Planned {
 pub struct Outcome {
     /// Whose.
     pub tenant: TenantId,
+    /// Its placement's, as it was read under the tenant's lock: with another one since, this is about another place or time.
+    pub generation: i64,
     /// Its version, as its own history said.
     pub from: i32,
     /// Its version now.
@@ -220,14 +222,26 @@ async fn plan(change: &mut Change, id: i64, planned: &[Planned]) -> Result<(), C
     Ok(())
 }
 
-/// Writes down what attempts came to, and says where the run stands: somebody may have asked it to stop.
-pub async fn note(change: &mut Change, run: i64, outcomes: &[Outcome]) -> Result<RunState, ControlError> {
-    let tenants: Vec<i32> = outcomes.iter().map(|o| o.tenant.get()).collect();
-    let reached: Vec<i32> = outcomes.iter().map(|o| o.to).collect();
-    let sql = "update placements p set schema_version = reached.version, generation = p.generation + 1
-               from unnest($1::int[], $2::int[]) as reached (tenant, version)
-               where p.tenant_id = reached.tenant and p.schema_version <> reached.version";
-    sqlx::query(sql).bind(&tenants).bind(&reached).execute(change.conn()).await?;
+/// Writes down what attempts came to. Says where the run stands, since somebody may have asked it to stop, and whose attempts it wrote down.
+///
+/// A tenant whose placement has changed since it was read is left as it is: whoever tried may have lost its lock without knowing.
+pub async fn note(
+    change: &mut Change,
+    run: i64,
+    outcomes: &[Outcome],
+) -> Result<(RunState, Vec<TenantId>), ControlError> {
+    let sql = "update placements p set schema_version = reached.version,
+                      generation = p.generation + (p.schema_version <> reached.version)::int
+               from unnest($1::int[], $2::int[], $3::bigint[]) as reached (tenant, version, generation)
+               where p.tenant_id = reached.tenant and p.generation = reached.generation
+               returning p.tenant_id";
+    let unchanged: Vec<i32> = sqlx::query_scalar(sql)
+        .bind(outcomes.iter().map(|o| o.tenant.get()).collect::<Vec<_>>())
+        .bind(outcomes.iter().map(|o| o.to).collect::<Vec<_>>())
+        .bind(outcomes.iter().map(|o| o.generation).collect::<Vec<_>>())
+        .fetch_all(change.conn())
+        .await?;
+    let noted: Vec<&Outcome> = outcomes.iter().filter(|o| unchanged.contains(&o.tenant.get())).collect();
     let sql = "update migrations m
                set state = case when o.error is null then 'done' else 'failed' end, error = o.error,
                    from_version = o.before, to_version = o.after, ms = o.ms, attempts = m.attempts + o.attempts
@@ -236,21 +250,21 @@ pub async fn note(change: &mut Change, run: i64, outcomes: &[Outcome]) -> Result
                where m.run_id = $1 and m.tenant_id = o.tenant";
     sqlx::query(sql)
         .bind(run)
-        .bind(&tenants)
-        .bind(outcomes.iter().map(|o| o.from).collect::<Vec<_>>())
-        .bind(&reached)
-        .bind(outcomes.iter().map(|o| o.ms).collect::<Vec<_>>())
-        .bind(outcomes.iter().map(|o| o.attempts).collect::<Vec<_>>())
-        .bind(outcomes.iter().map(|o| o.error.clone()).collect::<Vec<_>>())
+        .bind(noted.iter().map(|o| o.tenant.get()).collect::<Vec<_>>())
+        .bind(noted.iter().map(|o| o.from).collect::<Vec<_>>())
+        .bind(noted.iter().map(|o| o.to).collect::<Vec<_>>())
+        .bind(noted.iter().map(|o| o.ms).collect::<Vec<_>>())
+        .bind(noted.iter().map(|o| o.attempts).collect::<Vec<_>>())
+        .bind(noted.iter().map(|o| o.error.clone()).collect::<Vec<_>>())
         .execute(change.conn())
         .await?;
-    for outcome in outcomes {
+    for outcome in &noted {
         let detail = json!({ "run": run, "from": outcome.from, "to": outcome.to, "failed": outcome.error.is_some() });
         change.record("tenant.migrate", Some(outcome.tenant), detail).await?;
     }
     let state: String =
         sqlx::query_scalar("select state from migration_runs where id = $1").bind(run).fetch_one(change.conn()).await?;
-    RunState::parse(&state)
+    Ok((RunState::parse(&state)?, noted.iter().map(|outcome| outcome.tenant).collect()))
 }
 
 /// Where a run stands.

@@ -102,6 +102,7 @@ pub async fn begin_move(
     number: &Number,
     account: &AccountSid,
     to: Option<TenantId>,
+    reason: &str,
 ) -> Result<Option<TenantId>, ControlError> {
     let sql = "insert into numbers (kind, value, provider, account_id, next_tenant_id, state)
                values ($1, $2, 'twilio', $3, $4, 'moving')
@@ -116,8 +117,9 @@ pub async fn begin_move(
         .fetch_one(change.conn())
         .await?;
     let from = from.map(TenantId::try_from).transpose()?;
-    let detail =
-        serde_json::json!({ "number": number.to_string(), "from": from, "to": to, "account": account.as_str() });
+    let detail = serde_json::json!({
+        "number": number.to_string(), "from": from, "to": to, "account": account.as_str(), "reason": reason
+    });
     change.record("number.begin_move", to.or(from), detail).await?;
     Ok(from)
 }

@@ -274,15 +274,15 @@ pub async fn transition(
 }
 
 /// Gives a tenant another name, which must be free.
-pub async fn rename(change: &mut Change, id: TenantId, name: &str) -> Result<(), ControlError> {
+pub async fn rename(change: &mut Change, id: TenantId, name: &str, reason: &str) -> Result<(), ControlError> {
     let sql =
         "update tenants set name = $2 where id = $1 and not exists (select from tenants where name = $2 and id <> $1)";
     let done = sqlx::query(sql).bind(id.get()).bind(name).execute(change.conn()).await?;
     if done.rows_affected() == 0 {
         return Err(ControlError::Conflict(format!("there is another tenant named \"{name}\"")));
     }
-    // A name is a customer's; the log, which is never rewritten, says only that it changed.
-    change.record("tenant.rename", Some(id), serde_json::json!({})).await
+    // A name is a customer's; the log, which is never rewritten, says only that it changed, and why.
+    change.record("tenant.rename", Some(id), serde_json::json!({ "reason": reason })).await
 }
 
 /// Changes what a tenant's callers hear while it is suspended or switched off; `None`: the platform's sentence.

@@ -142,6 +142,110 @@ fn a_damaged_fleet_is_explained_and_mended() {
     });
 }
 
+/// What the other fleet has no room for, and no `--fix` touches.
+const ALSO_LEFT: [&str; 10] = [
+    "database.missing",
+    "job.overdue",
+    "job.recovery_failed",
+    "number.orphan",
+    "schema.owner",
+    "schema.unknown",
+    "server.setting",
+    "slot.orphan",
+    "table.missing",
+    "tenant.unfinished",
+];
+
+/// A setting of the server is what the admin's session has of it: others' tests run on that server.
+async fn damage_more(w: &World) {
+    let p = &w.prefix;
+    let (shared, dedicated) =
+        (w.superuser("shared", &p.name("shared")).await, w.superuser("dedicated", "postgres").await);
+    run(&shared, "drop table tenant_1.numbers").await;
+    run(&shared, &format!("alter schema tenant_2 owner to {p}_admin")).await;
+    run(&dedicated, &format!("drop database {p}_t3 with (force)")).await;
+    run(&shared, &format!("create schema tenant_5 authorization {p}_admin")).await;
+    run(&shared, &format!("grant select on tenant_6.memories to {p}_t1_rw")).await;
+    run(&shared, &format!("alter role {p}_admin_a set password_encryption = 'md5'")).await;
+    run(&shared, &format!("select pg_create_physical_replication_slot('{p}_t99')")).await;
+    let db = control(w).await;
+    run(&db, "update erasures set copies_until = now() - interval '1 minute'").await;
+    run(&db, "update numbers set tenant_id = 7, state = 'active'").await;
+    run(&db, "insert into jobs (kind, subject, not_before) values ('rotate-admin', 'cluster shared', now() - interval '2 hours')")
+        .await;
+    run(&db, "insert into jobs (kind, subject, tenant_id, state) values ('create', 'tenant 4', 4, 'recovery_failed')")
+        .await;
+}
+
+/// Turns red when one of these checks is taken out, and when the schema of a tenant that is half made is said to be one that lives elsewhere.
+#[test]
+fn what_is_rarely_damaged_is_explained_too() {
+    world(async |w| {
+        use Isolation::{Database, Schema};
+        let all = [
+            ("1", Schema),
+            ("2", Schema),
+            ("3", Database),
+            ("4", Schema),
+            ("5", Database),
+            ("6", Schema),
+            ("7", Schema),
+        ];
+        for (name, isolation) in all {
+            w.tenant(name, isolation).await;
+        }
+        w.ctl(&["cluster", "copies", "add", "shared", "--kind", "backup", "--where", "a shelf", "--kept", "1d"]).json();
+        assert_eq!(w.ctl(&["tenant", "erase", "7", "--now", "--confirm", "7"]).json()["state"], "erasing");
+        let account = w.account(1, None).await;
+        w.assign("+18005550101", 6.try_into().unwrap(), &account).await;
+        w.ctl(&["number", "release", "+18005550101"]).json();
+        assert_eq!(codes(&w, &[]), set(&[]), "a sound fleet");
+
+        run(&control(&w).await, "update tenants set state = 'provisioning' where id = 4").await;
+        assert_eq!(codes(&w, &[]), set(&["tenant.unfinished"]), "half made");
+        damage_more(&w).await;
+        let mut all = set(&ALSO_LEFT);
+        all.extend(set(&["erasure.overdue", "grant.foreign"]));
+        assert_eq!(codes(&w, &[]), all);
+        assert_eq!(codes(&w, &["--fix", "--drop-data"]), set(&ALSO_LEFT));
+        run(&w.superuser("shared", "postgres").await, &format!("select pg_drop_replication_slot('{}_t99')", w.prefix))
+            .await;
+        assert_eq!(
+            control(&w)
+                .await
+                .query_one("select state from tenants where id = 7", &[])
+                .await
+                .unwrap()
+                .get::<_, String>(0),
+            "erased"
+        );
+    });
+}
+
+/// Turns red when a finding has a code that docs/operating.md does not list.
+#[test]
+fn every_code_is_documented() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let docs = std::fs::read_to_string(root.join("docs/operating.md")).unwrap();
+    let table = docs.split("| codes | what differs |").nth(1).unwrap();
+    let is_code = |text: &&str| {
+        text.split_once('.').is_some_and(|(noun, adjective)| {
+            [noun, adjective]
+                .iter()
+                .all(|word| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'))
+        })
+    };
+    let mut codes = 0;
+    for file in std::fs::read_dir(root.join("provisioner/src/doctor")).unwrap() {
+        let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+        for code in text.split('"').filter(is_code).filter(|code| *code != "doctor.fix") {
+            codes += 1;
+            assert!(table.contains(&format!("`{code}`")), "{code} is not in the doctor's table");
+        }
+    }
+    assert!(codes > 40, "the control: {codes} codes were found");
+}
+
 /// Turns red when a cluster that is away ends the whole look.
 #[test]
 fn a_cluster_that_is_away_is_a_finding() {

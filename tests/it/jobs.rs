@@ -10,6 +10,7 @@ use strowger::control::tenants::State;
 use tokio::process::{Child, Command};
 use tokio_postgres::Client;
 
+use crate::crash::tapped::Tapped;
 use crate::support::{World, strowgerctl, world};
 
 /// A real worker process.
@@ -310,5 +311,32 @@ fn a_cancelled_creation_leaves_nothing() {
             let again = w.ctl(&create).json();
             assert_ne!(again["customer_id"], tenant["customer_id"]);
         }
+    });
+}
+
+/// Whoever is at a job's last step brings it to its end, and the one who cancels it hears that.
+///
+/// Turns red when `cancel` is content with any end.
+#[test]
+fn a_creation_that_is_cancelled_too_late_is_done_and_says_so() {
+    world(async |w: Arc<World>| {
+        let db = control(&w).await;
+        let tapped = Tapped::new(&w).await;
+        let create = ["tenant", "create", "--name", "One", "--isolation", "schema"];
+        let mut cancelling = None;
+        let cancel = async || {
+            let mut command = Command::new(strowgerctl());
+            command.arg("--config").arg(w.dir.join("strowgerctl.toml")).args(["job", "cancel", "1"]);
+            cancelling = Some(command.kill_on_drop(true).stderr(std::process::Stdio::piped()).spawn().unwrap());
+            until(&db, "select undo from jobs").await;
+        };
+        let at_the_last = "select exists (select from jobs where step = 'activate')";
+        assert!(tapped.once((&db, at_the_last, 0), &create, cancel).await.status.success());
+        let cancelled = cancelling.unwrap().wait_with_output().await.unwrap();
+        let said = String::from_utf8_lossy(&cancelled.stderr);
+        assert_eq!((cancelled.status.code(), said.contains("done before it could be")), (Some(3), true), "{said}");
+        assert_eq!(w.ctl(&["tenant", "show", "1"]).json()["state"], "active");
+        assert_eq!(w.ctl(&["job", "show", "1"]).json()["state"], "done");
+        crate::crash::is_sound(&w);
     });
 }

@@ -53,3 +53,4 @@ mod twilio_api;
 mod twilio_helper;
 mod voice;
 mod work;
+mod worker;

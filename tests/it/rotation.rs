@@ -76,7 +76,8 @@ pub(crate) async fn one_login_is_armed(w: &World, tenant: &Tenant) {
     assert_eq!(control.query_one(sql, &[]).await.unwrap().get::<_, i64>(0), 0, "no change of logins is half done");
 }
 
-/// Turns red when `Drain` does not forget who retired, and when `--all` asks for a deleted tenant.
+/// Turns red when `Drain` does not forget who retired, when `--all` asks for a deleted tenant, and when it passes over one that is
+/// read-only.
 #[test]
 fn all_passwords_are_rotated_and_no_request_fails() {
     world(async |w: Arc<World>| {
@@ -91,11 +92,16 @@ fn all_passwords_are_rotated_and_no_request_fails() {
         for tenant in &all {
             tokens.push(token(&w, tenant).await);
         }
+        let read_only = tokens.pop().unwrap();
+        tenants::make_read_only(&w.with, all[10].id, tenants::Because::of("audit")).await.unwrap();
         let load = Load::begin(&servers.each_ref(), &tokens, 1);
+        let reading = Load::reading(&servers.each_ref(), &[read_only], 1);
         load.goes_on(200).await;
         let rotated = w.ctl(&["rotate", "tenant", "--all"]).json();
         load.goes_on(200).await;
+        reading.goes_on(20).await;
         load.end("rotate tenant --all").await;
+        reading.end("rotate tenant --all, of a read-only tenant").await;
         assert_eq!(rotated.as_array().unwrap().len(), all.len(), "all but the deleted one");
         for (row, tenant) in rotated.as_array().unwrap().iter().zip(&all) {
             assert_eq!(
@@ -104,6 +110,35 @@ fn all_passwords_are_rotated_and_no_request_fails() {
             );
             one_login_is_armed(&w, tenant).await;
         }
+    });
+}
+
+/// Turns red when `Arm` passes over whoever is not active: what is handed out then lets nobody in, and what did is shut.
+#[test]
+fn a_rotation_that_waited_while_its_tenant_became_read_only_hands_out_a_login_that_works() {
+    world(async |w| {
+        let one = w.tenant("One", Isolation::Schema).await;
+        let id = one.id.to_string();
+        let server = w.server();
+        let load = Load::reading(&[&server], &[token(&w, &one).await], 2);
+        w.ctl(&["rotate", "tenant", &id, "--no-wait"]).json();
+        w.ctl(&["tenant", "read-only", &id]).json();
+        load.goes_on(20).await;
+        let control = w.superuser("control", &w.prefix.name("control")).await;
+        let _worker = worker(&w);
+        let done = "select state = 'done' from jobs where kind = 'rotate-login'";
+        until("the worker rotates it", async || control.query_one(done, &[]).await.unwrap().get(0)).await;
+        load.goes_on(20).await;
+        let now = w.ctl(&["tenant", "show", &id]).json();
+        assert_eq!((&now["state"], &now["login_role"]), (&json!("read_only"), &json!(w.prefix.tenant(one.id, "b"))));
+        one_login_is_armed(&w, &one).await;
+        let again = w.ctl(&["rotate", "tenant", &id]).json();
+        assert_eq!(again["login_role"], json!(w.prefix.tenant(one.id, "a")), "by itself, too");
+        load.goes_on(20).await;
+        load.end("rotate tenant, of a read-only one").await;
+        let written =
+            w.as_tenant(one.id).await.execute("delete from memories", &[]).await.expect_err("it is read-only");
+        assert_eq!(written.code(), Some(&SqlState::INSUFFICIENT_PRIVILEGE));
     });
 }
 

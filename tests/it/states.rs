@@ -1,12 +1,12 @@
 //! What an operator makes of a tenant: read-only, suspended for a while, renamed; other numbers, other owners.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use strowger::auth::Scope;
 use strowger::control::clusters::Isolation;
 use tokio::process::Command;
 use tokio_postgres::error::SqlState;
 
-use crate::support::{Service, connect, strowgerctl, until, world};
+use crate::support::{Service, World, connect, strowgerctl, until, world};
 
 const CALLER: &str = "+15551234567";
 const NUMBER: &str = "+18005550100";
@@ -119,13 +119,21 @@ fn a_suspension_with_an_end_ends_by_itself() {
     });
 }
 
+/// The reason in the newest row of the audit log that says so.
+fn why(w: &World, action: &str) -> Value {
+    let rows = w.ctl(&["audit", "list"]).json();
+    rows.as_array().unwrap().iter().find(|row| row["action"] == action).unwrap()["detail"]["reason"].clone()
+}
+
+/// Turns red when the reason is not written down.
 #[test]
 fn a_tenant_is_renamed_and_the_log_keeps_no_name() {
     world(async |w| {
         let id = w.tenant("One", Isolation::Schema).await.id.to_string();
         w.tenant("Two", Isolation::Schema).await;
-        let renamed = w.ctl(&["tenant", "rename", &id, "--name", "Très bien"]).json();
+        let renamed = w.ctl(&["tenant", "rename", &id, "--name", "Très bien", "--reason", "they merged"]).json();
         assert_eq!(renamed["name"], "Très bien");
+        assert_eq!(why(&w, "tenant.rename"), "they merged");
         assert_eq!(w.ctl(&["tenant", "rename", &id, "--name", "Très bien"]).json(), renamed, "run again");
         for name in ["Two", "", "a\nb"] {
             assert_eq!(w.ctl(&["tenant", "rename", &id, "--name", name]).code, Some(3), "{name:?}");
@@ -134,6 +142,7 @@ fn a_tenant_is_renamed_and_the_log_keeps_no_name() {
     });
 }
 
+/// Turns red when the reason is not written down.
 #[test]
 fn a_number_is_replaced_and_an_account_changes_hands() {
     world(async |w| {
@@ -142,13 +151,15 @@ fn a_number_is_replaced_and_an_account_changes_hands() {
         w.assign(NUMBER, one, &account).await;
         let server = w.server();
         assert_eq!(account.dial(&server, CALLER, NUMBER).await.status(), 200);
-        let replace = ["number", "replace", NUMBER, OTHER];
+        let replace = ["number", "replace", NUMBER, OTHER, "--reason", "misprinted"];
         assert_eq!(w.ctl(&replace).json()["customer_id"], json!(one));
+        assert_eq!(why(&w, "number.begin_move"), "misprinted");
         assert_eq!(account.dial(&server, CALLER, NUMBER).await.status(), 404);
         assert_eq!(account.dial(&server, CALLER, OTHER).await.status(), 200);
         assert_eq!(w.ctl(&replace).json()["customer_id"], json!(one), "run again");
 
-        let to = |tenant: &str| w.ctl(&["account", "transfer", &account.sid, "--tenant", tenant]);
+        let to =
+            |tenant: &str| w.ctl(&["account", "transfer", &account.sid, "--tenant", tenant, "--reason", "they pay"]);
         let refused = to(&two.to_string());
         assert_eq!(
             (refused.code, refused.stderr.contains("another tenant answers")),
@@ -158,6 +169,7 @@ fn a_number_is_replaced_and_an_account_changes_hands() {
         );
         assert_eq!(to("999").code, Some(3));
         assert_eq!(to(&one.to_string()).json()[0]["customer_id"], json!(one));
+        assert_eq!(why(&w, "account.transfer"), "they pay");
         assert_eq!(
             account.dial(&server, CALLER, OTHER).await.status(),
             200,
@@ -166,7 +178,8 @@ fn a_number_is_replaced_and_an_account_changes_hands() {
         let refused = w.ctl(&["number", "assign", OTHER, "--tenant", &two.to_string(), "--account", &account.sid]);
         assert_eq!(refused.code, Some(3), "it is that tenant's account now");
         w.ctl(&["account", "transfer", &account.sid]).json();
-        assert_eq!(w.ctl(&["number", "assign", OTHER, "--tenant", &two.to_string()]).code, Some(0));
+        w.ctl(&["number", "assign", OTHER, "--tenant", &two.to_string(), "--reason", "sold"]).json();
+        assert_eq!(why(&w, "number.begin_move"), "sold");
         assert_eq!(account.dial(&server, CALLER, OTHER).await.status(), 200);
     });
 }

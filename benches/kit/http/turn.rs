@@ -32,7 +32,7 @@ const KNOWN: [(&str, &str); 6] = [
 pub(crate) async fn run(with: &Provisioner, tenant: TenantId, server: &Serving) {
     let token = Secret::new(TOKEN.as_bytes().to_vec());
     credentials::add_account(with, &ACCOUNT.parse().unwrap(), None, &token).await.unwrap();
-    numbers::assign(with, &DIALLED.parse().unwrap(), tenant, None).await.unwrap();
+    numbers::assign(with, &DIALLED.parse().unwrap(), tenant, None, "").await.unwrap();
     let base = format!("http://{}", server.address);
     let service = credentials::mint(with, tenant, Scope::ALL, 3600).await.unwrap();
     for (question, answer) in KNOWN {

@@ -21,7 +21,9 @@ pub(super) async fn run(with: &Provisioner, command: &Account) -> Result<Value> 
             return Err(Error::Conflict(format!("--confirm must say {id} once more: nothing was changed")));
         }
         Account::Close { id, .. } => twilio::close(with, id).await?,
-        Account::Transfer { id, tenant } => credentials::transfer_account(with, id, *tenant).await?,
+        Account::Transfer { id, tenant, reason } => {
+            credentials::transfer_account(with, id, *tenant, reason).await?;
+        }
         Account::List => {}
     }
     Ok(accounts::list(with.control()).await?.iter().map(shown).collect())

@@ -103,7 +103,9 @@ async fn command(cli: &Cli, with: Provisioner, control_url: &str) -> Result<()> 
     let with = with.reporting(progress::reporter(cli.no_wait));
     let result = match &cli.command {
         Command::Doctor { fix, drop_data } => return doctor::run(&with, cli.output, *fix, *drop_data).await,
-        Command::Worker { metrics } => return run_worker(with, control_url, *metrics).await,
+        Command::Worker { max_transaction_age, metrics } => {
+            return run_worker(with, control_url, *max_transaction_age, *metrics).await;
+        }
         Command::Control(command) => return control::run(&with, command, control_url, cli.output).await,
         Command::Migrate(migrate) => return migrate::on_fleet(cli, with, migrate).await,
         Command::Cluster(cluster) => {
@@ -176,7 +178,7 @@ async fn on_tenants(with: &Provisioner, command: &Tenant) -> Result<Value> {
             tenants::create(with, &new).await?
         }
         Tenant::Show { id } => tenants::get(with, *id).await?,
-        Tenant::Rename { id, name } => tenants::rename(with, *id, name).await?,
+        Tenant::Rename { id, name, reason } => tenants::rename(with, *id, name, reason).await?,
         Tenant::Suspend { id, reason, until, sentence } => {
             tenants::suspend(with, *id, Because { reason, until: *until, sentence: sentence.as_deref() }).await?
         }
@@ -260,12 +262,18 @@ fn in_short(job: &rows_of_jobs::Job) -> Value {
     })
 }
 
-async fn run_worker(with: Provisioner, control_url: &str, metrics: Option<SocketAddr>) -> Result<()> {
+async fn run_worker(
+    with: Provisioner,
+    control_url: &str,
+    oldest_transaction_s: i64,
+    metrics: Option<SocketAddr>,
+) -> Result<()> {
     strowger::telemetry::init();
     let listening = Control::lazy(control_url, "worker listening", 1)?;
     let (with, shown) = (Arc::new(with), metrics::bound(metrics).await?);
-    let working =
-        async { tokio::join!(worker::run(Arc::clone(&with), listening), metrics::serve(Arc::clone(&with), shown)) };
+    // On the heap: every other command would keep room for it on its stack.
+    let work = Box::pin(worker::run(Arc::clone(&with), listening, oldest_transaction_s));
+    let working = async { tokio::join!(work, metrics::serve(Arc::clone(&with), shown)) };
     listen()?.or(working).await;
     Ok(())
 }

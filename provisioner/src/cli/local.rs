@@ -43,7 +43,8 @@ impl Running {
         let server = Server::start(data, serving).await?;
         let (working, showing) = (Arc::clone(&with), Arc::clone(&with));
         let worker = tokio::spawn(async move {
-            tokio::join!(worker::run(working, listening), metrics::serve(showing, shown));
+            let working = Box::pin(worker::run(working, listening, worker::OLDEST_TRANSACTION_S));
+            tokio::join!(working, metrics::serve(showing, shown));
         });
         Ok(Self { with, server, worker })
     }

@@ -16,11 +16,11 @@ use crate::{Provisioner, numbers, twilio};
 
 pub(super) async fn run(with: &Provisioner, command: &NumberCommand) -> Result<Value> {
     Ok(match command {
-        NumberCommand::Assign { number, tenant, account } => {
-            answered(number, Some(*tenant), numbers::assign(with, number, *tenant, account.as_ref()).await?)
+        NumberCommand::Assign { number, tenant, account, reason } => {
+            answered(number, Some(*tenant), numbers::assign(with, number, *tenant, account.as_ref(), reason).await?)
         }
-        NumberCommand::Replace { old, new } => {
-            let (tenant, heard) = numbers::replace(with, old, new).await?;
+        NumberCommand::Replace { old, new, reason } => {
+            let (tenant, heard) = numbers::replace(with, old, new, reason).await?;
             answered(new, Some(tenant), heard)
         }
         NumberCommand::Release { number, at_provider: true } => {

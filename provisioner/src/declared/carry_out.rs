@@ -46,7 +46,7 @@ async fn make(with: &Provisioner, change: &Change<'_>) -> Result<()> {
             credentials::set_secret(with, owner, &wanted.name, at_hand(wanted.value.as_ref())?).await
         }
         Change::AssignNumber { number, account, to, .. } => {
-            numbers::assign(with, number, id_of(with, to).await?, Some(account)).await.map(drop)
+            numbers::assign(with, number, id_of(with, to).await?, Some(account), "").await.map(drop)
         }
         Change::ReleaseNumber { number, .. } => numbers::release(with, number).await.map(drop),
         Change::RemoveAccount(id) => credentials::remove_account(with, id).await,

@@ -70,7 +70,9 @@ async fn schemas(
                 ward.push(Finding::new("schema.orphan", place(ward, database), what, advice).mended_by(remedy));
             }
             (None, Some((id, _)))
-                if !ward.known.busy.contains(&id) && !ward.known.elsewhere.contains(&(ward.cluster.id, id)) =>
+                if !ward.known.busy.contains(&id)
+                    && !ward.known.elsewhere.contains(&(ward.cluster.id, id))
+                    && ward.known.tenants.get(&id).is_some_and(|t| t.state != State::Provisioning) =>
             {
                 let what = format!("schema {schema}: tenant {id} lives elsewhere");
                 ward.push(Finding::new("schema.unknown", place(ward, database), what, "look what it is, then drop it"));

@@ -97,7 +97,7 @@ async fn settle_number(with: &Provisioner, text: &str) -> Result<()> {
     let Some(row) = rows::get(&with.control, &number).await? else { return Ok(()) };
     match row.assignment {
         Assignment::Active(to) | Assignment::Moving { to: Some(to), .. } => {
-            numbers::assign(with, &number, to, Some(&row.account)).await.map(drop)
+            numbers::assign(with, &number, to, Some(&row.account), "").await.map(drop)
         }
         Assignment::Moving { to: None, .. } => numbers::release(with, &number).await.map(drop),
         Assignment::Released => Ok(()),

@@ -182,8 +182,16 @@ impl Shared {
     async fn note(&self, outcomes: &[Outcome]) -> Result<()> {
         let with = &self.run.with;
         let mut change = with.control.change(&with.actor).await?;
-        let state = migrations::note(&mut change, self.run.id, outcomes).await?;
-        change.commit().await?;
+        let (state, noted) = migrations::note(&mut change, self.run.id, outcomes).await?;
+        if !noted.is_empty() {
+            change.commit().await?;
+        }
+        // It was migrated where it was, or as it was, before somebody changed that: how it is now is looked at once more.
+        for outdated in outcomes.iter().filter(|o| o.error.is_none() && !noted.contains(&o.tenant)) {
+            let error = Some("its placement was changed by somebody else meanwhile".to_owned());
+            self.over.fetch_sub(1, Ordering::Relaxed);
+            lock(&self.busy).push(Outcome { error, ..outdated.clone() });
+        }
         self.heed(state);
         self.tell();
         Ok(())
@@ -293,6 +301,7 @@ impl Shared {
     fn sort(&self, tenant: &Tenant, tried: Attempt, took: Duration, attempt: u32) -> Option<Outcome> {
         let mut outcome = Outcome {
             tenant: tenant.id,
+            generation: tenant.generation,
             from: tried.from.unwrap_or(tenant.schema_version),
             to: tried.to.unwrap_or(tenant.schema_version),
             ms: i32::try_from(took.as_millis()).unwrap_or(i32::MAX),

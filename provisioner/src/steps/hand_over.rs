@@ -27,13 +27,16 @@ pub(crate) fn may_have_numbers(tenant: &Tenant) -> Result<()> {
 struct Asked {
     account: String,
     to: Option<TenantId>,
+    /// Why, if an operator said so.
+    #[serde(default)]
+    reason: String,
 }
 
 /// Carries a hand-over out, under the number's lock.
 pub(crate) async fn hand_over(with: &Provisioner, job: &Job) -> Result<()> {
     let asked: Asked = serde_json::from_value(job.params.clone())
         .map_err(|error| Error::Conflict(format!("job {} does not say who is to have the number: {error}", job.id)))?;
-    let (Subject::Number(number), Asked { account, to }) = (&job.subject, asked) else {
+    let (Subject::Number(number), Asked { account, to, reason }) = (&job.subject, asked) else {
         return Err(Error::Conflict(format!("job {} is not about a number", job.id)));
     };
     let account = &account.parse::<AccountSid>()?;
@@ -59,7 +62,7 @@ pub(crate) async fn hand_over(with: &Provisioner, job: &Job) -> Result<()> {
             mirror.remove(number).await?;
         }
         let mut change = with.control.change(&with.actor).await?;
-        numbers::begin_move(&mut change, number, account, to).await?;
+        numbers::begin_move(&mut change, number, account, to, &reason).await?;
         change.commit().await?;
         if let Some(mirror) = &mut losing {
             mirror.remove(number).await?;

@@ -5,7 +5,7 @@
 
 use strowger::control::clusters::{self, Cluster};
 use strowger::control::keys::Ring;
-use strowger::control::tenants::{State, Tenant};
+use strowger::control::tenants::Tenant;
 use strowger::control::turns::{self, Turn, Whose};
 use strowger::vault::{DataKey, Scope, Secret};
 
@@ -57,7 +57,7 @@ impl<'p> Logins<'p> {
     pub(crate) async fn arm(&self) -> Result<()> {
         let Some((next, sealed)) = &self.turn.next else { return Ok(()) };
         // A suspended tenant has no login that works; the next one is armed when it is resumed.
-        if self.tenant.as_ref().is_some_and(|tenant| tenant.state != State::Active) {
+        if self.tenant.as_ref().is_some_and(|tenant| !tenant.state.is_served()) {
             return Ok(());
         }
         let password = self.key().await?.open(next, sealed).map_err(Error::vault(format!("the password of {next}")))?;

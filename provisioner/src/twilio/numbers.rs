@@ -87,7 +87,7 @@ pub async fn buy(
             true
         }
     };
-    let heard = numbers::assign(with, &key, tenant, Some(&sid)).await?;
+    let heard = numbers::assign(with, &key, tenant, Some(&sid), "").await?;
     Ok(Bought { number: key.to_string(), customer_id: tenant, account: sid.to_string(), bought, webhooks, heard })
 }
 

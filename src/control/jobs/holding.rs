@@ -9,6 +9,12 @@ pub const HOLDER_PREFIX: &str = "strowgerctl ";
 /// How long a holder that says nothing keeps a job.
 pub(super) const LEASE: &str = "interval '30 seconds'";
 
+/// A job that keeps its tenant from being served in full: a move that holds it, or a restore past its first step, which shuts nobody out.
+/// Only going on with it serves the tenant again, so neither its attempts nor its deadline ends it.
+const KEEPS_OUT: &str =
+    "(kind = 'move' and exists (select from placements p where p.tenant_id = jobs.tenant_id and p.held)
+                          or kind = 'restore' and steps_done > 0)";
+
 /// Which job is to be claimed.
 #[derive(Debug, Clone, Copy)]
 pub enum Wanted {
@@ -30,7 +36,8 @@ pub async fn claim(control: &Control, holder: &str, wanted: Wanted) -> Result<Op
     let sql = sqlx::AssertSqlSafe(format!(
         "with taken as (
              select id as job, holder as former from jobs
-             where ($3::bigint is null or id = $3) and ($4 or not params ? 'scheduled') and deadline > now()
+             where ($3::bigint is null or id = $3) and ($4 or not params ? 'scheduled')
+               and (deadline > now() or {KEEPS_OUT})
                and (state = 'queued' and ($3 is not null and attempts > 0 and kind <> 'erase' or not_before <= now())
                     or state = 'running' and (lease_until < now() or not exists (
                         select from pg_stat_activity where usename = current_user and application_name = $2 || holder)))
@@ -139,12 +146,20 @@ pub async fn fail(control: &Control, job: &Job, holder: &str, error: &str, give_
     Ok(())
 }
 
-/// Gives up what was not done by its deadline; how many.
+/// Whether a job keeps its tenant from being served in full.
+pub async fn keeps_tenant_out(control: &Control, job: i64) -> Result<bool, ControlError> {
+    let sql = sqlx::AssertSqlSafe(format!("select exists (select from jobs where id = $1 and {KEEPS_OUT})"));
+    Ok(sqlx::query_scalar(sql).bind(job).fetch_one(control.pool()).await?)
+}
+
+/// Gives up what was not done by its deadline and keeps nobody out; how many.
 pub async fn expire(control: &Control) -> Result<u64, ControlError> {
-    let sql = "update jobs set state = case when undo then 'recovery_failed' else 'failed' end, ended_at = now(),
-                      holder = null, lease_until = null,
-                      errors = errors || jsonb_build_array(jsonb_build_object('at', now(), 'attempt', attempts, 'step', step,
-                                                                              'error', 'not done by its deadline'))
-               where deadline <= now() and (state = 'queued' or state = 'running' and lease_until < now())";
+    let sql = sqlx::AssertSqlSafe(format!(
+        "update jobs set state = case when undo then 'recovery_failed' else 'failed' end, ended_at = now(),
+                holder = null, lease_until = null,
+                errors = errors || jsonb_build_array(jsonb_build_object('at', now(), 'attempt', attempts, 'step', step,
+                                                                        'error', 'not done by its deadline'))
+         where deadline <= now() and (state = 'queued' or state = 'running' and lease_until < now()) and not {KEEPS_OUT}"
+    ));
     Ok(sqlx::query(sql).execute(control.pool()).await?.rows_affected())
 }

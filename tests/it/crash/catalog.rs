@@ -40,10 +40,11 @@ impl Catalog {
     pub(crate) async fn still_holds(self, w: &World) {
         assert_eq!(Self::read(w).await.0, self.0);
         occupancy_is_counted(w).await;
+        is_sound(w);
     }
 
     /// There is what there was, and these tenants, whole; and nothing else. No job but theirs was ever begun.
-    pub(super) async fn holds_exactly(self, w: &World, names: &[String]) {
+    pub(crate) async fn holds_exactly(self, w: &World, names: &[String]) {
         self.also_holds(w, names).await;
         let control = w.superuser("control", &w.prefix.name("control")).await;
         let sql =
@@ -73,8 +74,15 @@ impl Catalog {
             assert!(owned.is_empty(), "the admin is still a member of an owner role");
         }
         occupancy_is_counted(w).await;
-        w.ctl(&["audit", "verify"]).json();
+        is_sound(w);
     }
+}
+
+/// The audit chains are whole, and the doctor finds nothing on either side: no orphan, nobody half made, no job that was given up.
+pub(crate) fn is_sound(w: &World) {
+    w.ctl(&["audit", "verify"]).json();
+    let doctor = w.ctl(&["doctor"]);
+    assert_eq!(doctor.code, Some(0), "{} {}", doctor.stdout, doctor.stderr);
 }
 
 /// What triggers count as tenants come and go is what a count finds.

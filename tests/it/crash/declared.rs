@@ -3,11 +3,13 @@
 use strowger::control::tenants;
 use strowger::control::tenants::State;
 
-use super::tapped::Tapped;
+use super::is_sound;
+use super::tapped::{Tapped, one_in};
 use crate::support::counting_proxy::Moment;
 use crate::support::world;
 
-/// Each of its changes is swept statement by statement elsewhere; here every ninth is enough to hit all of them and what is between.
+/// Each of its changes is swept statement by statement elsewhere; here every ninth is enough to hit all of them and what is between (with
+/// `STROWGER_TEST_SWEEPS=whole` it is every one).
 ///
 /// Turns red when a change that was begun is not planned again: a tenant that is being made, a number that is moving.
 #[test]
@@ -29,7 +31,7 @@ fn killed_apply_is_finished_when_run_again() {
             path.display().to_string()
         };
         let (_, statements) = tapped.run(&["apply", "-f", &file(0)]).await;
-        for at in (2..=statements).step_by(9) {
+        for at in (2..=statements).step_by(one_in(9)) {
             let file = file(at);
             tapped.stop(at, Moment::UnderWay, &["apply", "-f", &file]).await;
             tapped.run(&["apply", "-f", &file]).await;
@@ -38,9 +40,10 @@ fn killed_apply_is_finished_when_run_again() {
             let tenant = tenants::find(w.with.control(), &at.to_string()).await.unwrap().unwrap();
             assert_eq!(tenant.state, State::Suspended);
         }
-        println!("apply: killed at every ninth of {statements} statements");
+        println!("apply: killed along {statements} statements");
         let open = w.superuser("control", &w.prefix.name("control")).await;
         let sql = "select (select count(*) from jobs where state <> 'done') + (select count(*) from numbers where state <> 'active')";
         assert_eq!(open.query_one(sql, &[]).await.unwrap().get::<_, i64>(0), 0);
+        is_sound(&w);
     });
 }

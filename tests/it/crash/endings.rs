@@ -1,11 +1,13 @@
 //! `tenant delete` and `tenant erase` killed at every statement.
 
+use std::sync::Arc;
+
 use serde_json::json;
 use strowger::control::clusters::Isolation;
 use tokio_postgres::error::SqlState;
 
-use super::catalog::Catalog;
-use super::tapped::{Tapped, deaths, in_more_lanes, some_deaths};
+use super::catalog::{Catalog, is_sound};
+use super::tapped::{Tapped, deaths, in_lane, in_more_lanes, some_deaths};
 use crate::support::counting_proxy::Moment;
 use crate::support::{World, connect, world};
 use provisioner::{erase, tenants};
@@ -37,6 +39,7 @@ fn killed_delete_is_finished_when_run_again() {
         let (_, again) = tapped.run(&delete).await;
         println!("tenant delete: killed along {statements} statements ({lane:?}); an unkilled run sends {again}");
         assert_eq!(again, statements);
+        is_sound(&w);
     });
 }
 
@@ -93,8 +96,9 @@ fn erase_of_a_schema_killed_in_a_statement_is_finished_when_run_again() {
 }
 
 #[test]
-fn erase_of_a_schema_cut_off_after_a_statement_is_finished_when_run_again() {
-    world(async |w| erase_killed_everywhere(&w, Isolation::Schema, Moment::CutUnanswered).await);
+fn erase_of_a_schema_cut_off_at_a_statement_is_finished_when_run_again() {
+    let erase = async |w: Arc<World>, lane: Moment| erase_killed_everywhere(&w, Isolation::Schema, lane).await;
+    in_lane(Moment::CutUnanswered, &[Moment::CutUnsent], erase);
 }
 
 #[test]
@@ -103,6 +107,7 @@ fn erase_of_a_database_killed_before_a_statement_is_finished_when_run_again() {
 }
 
 #[test]
-fn erase_of_a_database_killed_in_a_statement_is_finished_when_run_again() {
-    world(async |w| erase_killed_everywhere(&w, Isolation::Database, Moment::UnderWay).await);
+fn erase_of_a_database_stopped_in_a_statement_is_finished_when_run_again() {
+    let erase = async |w: Arc<World>, lane: Moment| erase_killed_everywhere(&w, Isolation::Database, lane).await;
+    in_lane(Moment::UnderWay, &[Moment::CutUnsent, Moment::CutUnanswered], erase);
 }

@@ -5,7 +5,8 @@ use strowger::control::numbers::{self, Assignment};
 use strowger::control::tenants::Tenant;
 use strowger::phone::Number;
 
-use super::tapped::{Tapped, deaths, in_lanes};
+use super::is_sound;
+use super::tapped::{Tapped, deaths, in_more_lanes, one_in};
 use crate::support::counting_proxy::Moment;
 use crate::support::{World, world};
 
@@ -35,7 +36,7 @@ async fn owners<'t>(w: &World, tenants: &[&'t Tenant]) -> Vec<&'t str> {
 /// Turns red when `hand_over` adds before it removes, or marks the number as active before its mirror is written.
 #[test]
 fn killed_assign_is_finished_when_run_again() {
-    in_lanes(async |w, lane| {
+    in_more_lanes(async |w, lane| {
         let tapped = Tapped::new(&w).await;
         let account = w.account(1, None).await;
         let (a, b) = (w.tenant("A", Isolation::Schema).await, w.tenant("B", Isolation::Database).await);
@@ -64,6 +65,7 @@ fn killed_assign_is_finished_when_run_again() {
         w.configure(from.id, &serde_json::json!({ "agent_name": "Ada" })).await;
         let said = account.dial(&w.server(), "+18005550199", NUMBER).await.text().await.unwrap();
         assert!(said.contains("Ada"), "{said}");
+        is_sound(&w);
     });
 }
 
@@ -97,7 +99,7 @@ fn a_half_made_move_that_is_turned_elsewhere_leaves_nothing_behind() {
         }
         assert_eq!(owners(&w, &[&a, &b, &c]).await, ["B"]);
         let (_, statements) = tapped.run(&to_c).await;
-        for at in (1..=statements).step_by(4) {
+        for at in (1..=statements).step_by(one_in(4)) {
             tapped.run(&to_a).await;
             tapped.stop(half, Moment::Unsent, &to_b).await;
             tapped.stop(at, Moment::Unanswered, &to_c).await;
@@ -105,5 +107,6 @@ fn a_half_made_move_that_is_turned_elsewhere_leaves_nothing_behind() {
             tapped.run(&to_c).await;
             assert_eq!(owners(&w, &[&a, &b, &c]).await, ["C"], "{at}");
         }
+        is_sound(&w);
     });
 }

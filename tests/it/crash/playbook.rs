@@ -4,6 +4,7 @@ use std::path::Path;
 
 use strowger::control::clusters::Isolation;
 
+use super::is_sound;
 use super::tapped::{Tapped, deaths, in_lanes};
 
 fn file(dir: &Path, name: &str, reply: &str) -> String {
@@ -36,7 +37,7 @@ fn killed_import_and_publish_are_finished_when_run_again() {
             assert_eq!((&found["version"], &found["state"]), (&1.into(), &"published".into()), "{moment:?} {at}");
         }
         println!("playbook import, publish: killed at each of {statements} and {publishing} statements ({lane:?})");
-        w.ctl(&["audit", "verify"]).json();
+        is_sound(&w);
     });
 }
 
@@ -66,5 +67,6 @@ fn a_killed_update_has_happened_or_not() {
             assert_eq!((row.get(0), row.get(1)), (2, "b".to_owned()), "{moment:?} {at}");
         }
         println!("playbook update: killed at each of {statements} statements ({lane:?})");
+        is_sound(&w);
     });
 }

@@ -24,9 +24,14 @@ pub(crate) fn deaths(statements: usize, lane: Moment) -> impl Iterator<Item = (u
 
 /// Every so manyth of them, each lane its own, for commands that take long; with `STROWGER_TEST_SWEEPS=whole` all of them.
 pub(crate) fn some_deaths(every: usize, statements: usize, lane: Moment) -> impl Iterator<Item = (usize, Moment)> {
-    let every = if is_whole() { 1 } else { every };
+    let every = one_in(every);
     let first = usize::from(matches!(lane, Moment::UnderWay | Moment::CutUnanswered)) * (every / 2);
     deaths(statements, lane).skip(first).step_by(every)
+}
+
+/// Which share of its moments a sweep takes: one in so many; with `STROWGER_TEST_SWEEPS=whole` each of them.
+pub(crate) fn one_in(many: usize) -> usize {
+    if is_whole() { 1 } else { many }
 }
 
 /// Both halves of a sweep that kills, side by side, each in a world of its own.
@@ -37,6 +42,16 @@ pub(crate) fn in_lanes<F: Future<Output = ()>>(situation: impl Fn(Arc<World>, Mo
 /// The same, and with `STROWGER_TEST_SWEEPS=whole` its connection is cut too: the command lives on to say what it makes of that.
 pub(crate) fn in_more_lanes<F: Future<Output = ()>>(situation: impl Fn(Arc<World>, Moment) -> F + Sync) {
     if is_whole() { in_all_lanes(situation) } else { in_lanes(situation) }
+}
+
+/// A sweep in one lane of its own, and with `STROWGER_TEST_SWEEPS=whole` in these too.
+pub(crate) fn in_lane<F: Future<Output = ()>>(
+    lane: Moment,
+    when_whole: &[Moment],
+    situation: impl Fn(Arc<World>, Moment) -> F + Sync,
+) {
+    let more = if is_whole() { when_whole } else { &[] };
+    side_by_side(&[&[lane][..], more].concat(), situation);
 }
 
 /// Killed and cut.

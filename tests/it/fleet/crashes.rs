@@ -1,25 +1,14 @@
 //! `strowgerctl migrate` is killed at every statement it sends, and taken up again.
 
-use serde_json::json;
 use strowger::control::clusters::Isolation::{Database, Schema};
 use strowger::control::tenants::Tenant;
 use strowger::schema;
 
-use super::rehearsal::{COLUMN, NEXT, all_at, fleet, folder, history, in_control, is_whole, psql};
-use crate::crash::tapped::{Tapped, deaths, in_lanes, in_more_lanes};
+use super::rehearsal::{COLUMN, NEXT, all_at, fleet, folder, go_on, history, in_control, is_whole, psql, take_back};
+use crate::crash::is_sound;
+use crate::crash::tapped::{Tapped, deaths, in_more_lanes};
 use crate::support::counting_proxy::Moment;
 use crate::support::{World, world};
-
-/// Takes tenants back to this build's version, as if nothing had been.
-async fn take_back(w: &World, tenants: &[Tenant], sql: &str) {
-    for tenant in tenants {
-        psql(w, tenant, &format!("{sql}; delete from refinery_schema_history where version > {}", schema::MAX)).await;
-        let owner = w.prefix.tenant(tenant.id, "owner");
-        psql(w, tenant, &format!("revoke {owner} from {}", w.prefix.name("admin"))).await;
-    }
-    let control = w.superuser("control", &w.prefix.name("control")).await;
-    control.execute("update placements set schema_version = $1", &[&schema::MAX]).await.unwrap();
-}
 
 /// A tenant is at one version or the other, whole: it has the column if and only if its history says so.
 async fn nobody_is_in_between(w: &World, tenants: &[Tenant], what: &str) {
@@ -30,16 +19,6 @@ async fn nobody_is_in_between(w: &World, tenants: &[Tenant], what: &str) {
         assert_eq!(super::rehearsal::has_column(w, tenant).await, migrated, "{what}: {}", tenant.name);
         assert!(in_control(w, tenant).await <= if migrated { NEXT } else { schema::MAX }, "{what}: {}", tenant.name);
     }
-}
-
-/// Goes on as `migrate status` says: with `resume`, or with `run` if the run was not yet written down.
-async fn go_on(w: &World, tapped: &Tapped, run: &[&str], runs_before: i64) {
-    let control = w.superuser("control", &w.prefix.name("control")).await;
-    let runs: i64 = control.query_one("select count(*) from migration_runs", &[]).await.unwrap().get(0);
-    let is_open = runs > runs_before && w.ctl(&["migrate", "status"]).json()["state"] != "done";
-    let again: &[&str] = if is_open { &["migrate", "resume"] } else { run };
-    let (status, _) = tapped.run(again).await;
-    assert!(status["state"] == "done" || status["run"] == json!(null), "{status}");
 }
 
 async fn killed_everywhere(w: &World, lane: Moment, tenants: &[Tenant], sql: &str, undo: &str) {
@@ -64,6 +43,7 @@ async fn killed_everywhere(w: &World, lane: Moment, tenants: &[Tenant], sql: &st
     let (_, again) = tapped.run(&run).await;
     println!("migrate run: killed at each of {statements} statements ({lane:?}); an unkilled run sends {again}");
     assert_eq!(again, statements);
+    is_sound(w);
 }
 
 /// Turns red when a tenant's migration and its history row are two transactions, or when a run that died is not taken up.
@@ -93,7 +73,7 @@ async fn indexes_are_valid(w: &World, tenant: &Tenant) {
 /// Turns red when what a killed `create index concurrently` left is taken for the index.
 #[test]
 fn killed_runs_without_a_transaction_are_made_whole() {
-    in_lanes(async |w, lane| {
+    in_more_lanes(async |w, lane| {
         let tenants = [w.tenant("A schema", Schema).await, w.tenant("A database", Database).await];
         let undo = "drop index if exists memories_by_key, memories_by_type";
         killed_everywhere(&w, lane, &tenants, INDEX, undo).await;

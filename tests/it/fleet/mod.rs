@@ -2,6 +2,7 @@
 
 mod crashes;
 mod gate;
+mod outages;
 mod rehearsal;
 mod runs;
 mod truth;

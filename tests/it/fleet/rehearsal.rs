@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use strowger::control::clusters::Isolation;
 use strowger::control::tenants::Tenant;
 use strowger::schema::{self, HISTORY_TABLE};
 
+use crate::crash::tapped::Tapped;
 use crate::support::{Ran, World};
 
 /// The first version that this build does not have.
@@ -92,4 +93,25 @@ pub(super) async fn all_at(w: &World, tenants: &[Tenant], version: i32) {
 pub(super) async fn psql(w: &World, tenant: &Tenant, sql: &str) {
     let db = w.superuser(&tenant.cluster, &tenant.database).await;
     db.batch_execute(&format!("set search_path = {}; {sql}", tenant.schema)).await.unwrap();
+}
+
+/// Takes tenants back to this build's version, as if nothing had been.
+pub(super) async fn take_back(w: &World, tenants: &[Tenant], sql: &str) {
+    for tenant in tenants {
+        psql(w, tenant, &format!("{sql}; delete from refinery_schema_history where version > {}", schema::MAX)).await;
+        let owner = w.prefix.tenant(tenant.id, "owner");
+        psql(w, tenant, &format!("revoke {owner} from {}", w.prefix.name("admin"))).await;
+    }
+    let control = w.superuser("control", &w.prefix.name("control")).await;
+    control.execute("update placements set schema_version = $1", &[&schema::MAX]).await.unwrap();
+}
+
+/// Goes on as `migrate status` says: with `resume`, or with `run` if the run was not yet written down.
+pub(super) async fn go_on(w: &World, tapped: &Tapped, run: &[&str], runs_before: i64) {
+    let control = w.superuser("control", &w.prefix.name("control")).await;
+    let runs: i64 = control.query_one("select count(*) from migration_runs", &[]).await.unwrap().get(0);
+    let is_open = runs > runs_before && w.ctl(&["migrate", "status"]).json()["state"] != "done";
+    let again: &[&str] = if is_open { &["migrate", "resume"] } else { run };
+    let (status, _) = tapped.run(again).await;
+    assert!(status["state"] == "done" || status["run"] == json!(null), "{status}");
 }

@@ -1,9 +1,11 @@
 //! The history in a tenant's own schema is the truth, whatever control says.
 
 use serde_json::json;
-use strowger::schema;
+use strowger::control::clusters::Isolation::Schema;
+use strowger::schema::{self, HISTORY_TABLE};
 
 use super::rehearsal::{COLUMN, NEXT, all_at, fleet, folder, in_control, migrate, psql};
+use crate::crash::tapped::Tapped;
 use crate::support::{strowgerctl, until, world};
 
 /// Turns red when `run` goes by control's copy alone, or when `reconcile` compares nothing.
@@ -78,5 +80,43 @@ fn a_worker_reconciles_too() {
         let worker = worker.stdin(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
         until("control is corrected", async || in_control(&w, &tenants[1]).await == 1).await;
         drop(worker);
+    });
+}
+
+/// A runner's lock is lost, somebody else changes the tenant, and who lost it lives and goes on to say what it had done.
+///
+/// Turns red when an outcome is written down without asking whether the placement is the one that was migrated.
+#[test]
+fn who_lost_a_tenant_without_knowing_writes_nothing_down() {
+    world(async |w| {
+        let tenant = w.tenant("One", Schema).await;
+        let tapped = Tapped::new(&w).await;
+        let folder = folder(&w, &[COLUMN]);
+        let run = ["migrate", "run", "--migrations", folder.to_str().unwrap()];
+        let source = w.superuser("shared", &tenant.database).await;
+        let is_migrated =
+            format!("select exists (select from {}.{HISTORY_TABLE} where version = {NEXT})", tenant.schema);
+        let overtake = async || {
+            let cut =
+                "select pg_terminate_backend(l.pid, 1000) from pg_locks l join pg_database d on d.oid = l.database
+                       where l.locktype = 'advisory' and d.datname = current_database()";
+            crate::jobs::control(&w).await.batch_execute(cut).await.unwrap();
+            w.ctl(&["rotate", "tenant", &tenant.id.to_string()]).json();
+            // As a restore of what was before does.
+            let undo = format!(
+                "alter table memories drop column mood; delete from refinery_schema_history where version = {NEXT}"
+            );
+            psql(&w, &tenant, &undo).await;
+        };
+        let ended = tapped.once((&source, &is_migrated, 0), &run, overtake).await;
+        assert!(!ended.status.success(), "it does not know what became of its run");
+        assert_eq!(in_control(&w, &tenant).await, schema::MAX);
+        let status = w.ctl(&["migrate", "status"]).json();
+        assert_eq!(
+            (&status["state"], &status["done"], &status["waiting"]),
+            (&json!("interrupted"), &json!(0), &json!(1))
+        );
+        assert_eq!(w.ctl(&["migrate", "resume"]).json()["done"], 1);
+        all_at(&w, &[tenant], NEXT).await;
     });
 }

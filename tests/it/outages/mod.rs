@@ -1,11 +1,12 @@
-//! A server dies with all its processes, at every step of a backup, a restore and a move: where the tenant lives, where it moves to, or
-//! the control database. It comes back before its client goes on, or once the client has given up. The same command, run again, makes it
+//! A server dies with all its processes, at every step of a tenant's life (created, suspended, rotated, deleted, erased), of a backup, a
+//! restore and a move: where the tenant lives, where it moves to, or the control database. A run over the fleet: `fleet/outages.rs`. It comes back before its client goes on, or once the client has given up. The same command, run again, makes it
 //! whole: the tenant is served in one place, what was acknowledged is there once, and nothing is left of the attempt.
 //!
 //! How many statements each step sends is seen in a run that nobody disturbs, and each step that the code has must be among them. Each
 //! step is struck before its first statement, and a long one at some more; with `STROWGER_TEST_SWEEPS=whole` at all of them.
 
 mod backups;
+mod life;
 mod moves;
 mod unlucky;
 mod writer;

@@ -74,7 +74,7 @@ fn a_move_that_is_taken_back_while_the_target_is_away_holds_nobody() {
     });
 }
 
-/// Turns red when a job is given up whatever became of its tenant.
+/// Turns red when a job is given up whatever became of its tenant, for its attempts or for its age; or is not claimed at that age.
 #[test]
 fn what_keeps_its_tenant_from_being_served_is_not_given_up() {
     private_world(async |w| {
@@ -96,6 +96,15 @@ fn what_keeps_its_tenant_from_being_served_is_not_given_up() {
             let job: String = control.query_one(newest, &[]).await.unwrap().get(0);
             assert_eq!(w.ctl(&["job", "wait", &job]).code, Some(4), "{command:?}");
             assert_eq!(control.query_one(newest, &[]).await.unwrap().get::<_, String>(1), "queued", "{command:?}");
+            // It is too old, too, and nobody was at it when its time ran out.
+            control
+                .batch_execute("update jobs set deadline = now(), not_before = now() where state = 'queued'")
+                .await
+                .unwrap();
+            assert_eq!(strowger::control::jobs::expire(w.with.control()).await.unwrap(), 0, "{command:?}");
+            let mut worker = crate::jobs::worker(&w);
+            crate::jobs::until(&control, "select attempts > 10 from jobs order by jobs.id desc limit 1").await;
+            worker.kill().await.unwrap();
             w.servers().start_again("shared").await;
             assert_eq!(w.ctl(&["job", "wait", &job]).json()["state"], "done");
             w.as_tenant(tenant.id).await.execute(WRITE, &[]).await.unwrap();

@@ -44,12 +44,21 @@ pub(crate) struct Load {
 impl Load {
     /// `clients` of them for each server and token. Every other request writes.
     pub(crate) fn begin(servers: &[&Server], tokens: &[Token], clients: usize) -> Self {
+        Self::of(servers, tokens, clients, true)
+    }
+
+    /// The same for tenants that nobody may write to.
+    pub(crate) fn reading(servers: &[&Server], tokens: &[Token], clients: usize) -> Self {
+        Self::of(servers, tokens, clients, false)
+    }
+
+    fn of(servers: &[&Server], tokens: &[Token], clients: usize, may_write: bool) -> Self {
         let count = Arc::new(Count::default());
         let mut running = JoinSet::new();
         for server in servers {
             for token in tokens {
                 for _ in 0..clients {
-                    running.spawn(client(server.base_url.clone(), token.clone(), Arc::clone(&count)));
+                    running.spawn(client(server.base_url.clone(), token.clone(), may_write, Arc::clone(&count)));
                 }
             }
         }
@@ -75,11 +84,11 @@ impl Load {
     }
 }
 
-async fn client(base_url: String, token: Token, count: Arc<Count>) {
+async fn client(base_url: String, token: Token, may_write: bool, count: Arc<Count>) {
     let client = Client::builder().retry(reqwest::retry::never()).build().unwrap();
     let url = format!("{base_url}/v1/memories");
     while !count.stop.load(Ordering::Relaxed) {
-        let writes = count.sent.fetch_add(1, Ordering::Relaxed).is_multiple_of(2);
+        let writes = count.sent.fetch_add(1, Ordering::Relaxed).is_multiple_of(2) && may_write;
         let request = if writes {
             let memory = json!({ "user_id": "+15551234567", "key": "language", "content": "Prefers Spanish." });
             client.request(Method::POST, &url).json(&memory)

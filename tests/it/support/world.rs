@@ -148,7 +148,7 @@ impl World {
     /// Gives a number to a tenant.
     pub(crate) async fn assign(&self, number: &str, tenant: TenantId, account: &Account) {
         let account = account.sid.parse().unwrap();
-        numbers::assign(&self.with, &number.parse().unwrap(), tenant, Some(&account)).await.unwrap();
+        numbers::assign(&self.with, &number.parse().unwrap(), tenant, Some(&account), "").await.unwrap();
     }
 
     /// A service token.

@@ -46,6 +46,9 @@ pub(in crate::cli) enum Account {
         /// The new owner; without it the platform
         #[arg(long)]
         tenant: Option<TenantId>,
+        /// Kept in the audit log
+        #[arg(long, default_value = "")]
+        reason: String,
     },
     /// All accounts, and whose they are. A tenant without one is served with the platform's
     List,

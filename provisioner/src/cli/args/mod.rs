@@ -35,6 +35,7 @@ pub(super) use tenants::{Configured, Isolation, Tenant};
 use crate::backups::BACKUPS_TO;
 use crate::credentials::{PUBLIC_URL, SUSPENDED_SENTENCE, TWILIO_BASE_URL};
 use crate::settings::Given;
+use values::seconds;
 
 /// The operator's command line for Strowger.
 ///
@@ -96,8 +97,11 @@ pub(super) enum Command {
         #[arg(long)]
         out: PathBuf,
     },
-    /// Carry out jobs, until interrupted
+    /// Carry out jobs and look over the clusters, until interrupted
     Worker {
+        /// After how long a tenant's transaction is ended: it holds back vacuum for the whole cluster. A number and s, m, h or d
+        #[arg(long, default_value = "5m", value_parser = seconds)]
+        max_transaction_age: i64,
         /// Show figures to Prometheus at http://ADDRESS/metrics, as in 127.0.0.1:9464: ages of backups, jobs, no tenant's name
         #[arg(long, value_name = "ADDRESS")]
         metrics: Option<SocketAddr>,

@@ -18,6 +18,9 @@ pub(in crate::cli) enum NumberCommand {
         /// The account whose webhooks name it [default: the tenant's only one, else the platform's]
         #[arg(long)]
         account: Option<AccountSid>,
+        /// Kept in the audit log
+        #[arg(long, default_value = "")]
+        reason: String,
     },
     /// Give a tenant another number in the place of one that it has, which nobody answers afterwards
     Replace {
@@ -27,6 +30,9 @@ pub(in crate::cli) enum NumberCommand {
         /// The number that it gets, under the same account
         #[arg(allow_hyphen_values = true)]
         new: Number,
+        /// Kept in the audit log
+        #[arg(long, default_value = "")]
+        reason: String,
     },
     /// Take a number away; nobody answers it afterwards
     Release {

@@ -46,6 +46,9 @@ pub(in crate::cli) enum Tenant {
         /// Unique
         #[arg(long)]
         name: String,
+        /// Kept in the audit log, which no erasure changes: say no name
+        #[arg(long, default_value = "")]
+        reason: String,
     },
     /// Block a tenant in Postgres itself; nothing is lost. Callers hear its sentence, or the platform's
     Suspend {

@@ -1,0 +1,181 @@
+//! A tenant's life, struck at every step: created, suspended, its password rotated, deleted, erased.
+
+use serde_json::{Value, json};
+use strowger::control::clusters::Isolation;
+use strowger::control::jobs::Kind;
+use strowger::id::TenantId;
+use tokio_postgres::error::SqlState;
+
+use super::{deaths, steps_of, strike};
+use crate::crash::tapped::Tapped;
+use crate::crash::{Catalog, is_served, is_sound};
+use crate::rotation::one_login_is_armed;
+use crate::support::{World, connect, private_world, until};
+use provisioner::{erase, tenants};
+
+/// Strikes a command at every step of its job: the server where its tenant lives, and the control database.
+///
+/// `begin` makes what the command is about, which it says; `is_so` looks at what the same command, run again, has made of it.
+async fn struck_everywhere(
+    w: &World,
+    (kind, home): (Kind, &str),
+    mut begin: impl AsyncFnMut(usize) -> Vec<String>,
+    mut is_so: impl AsyncFnMut(&Value, &str),
+) {
+    let servers = [home, "control"];
+    let tapped = Tapped::new(w).await;
+    let steps = steps_of(w, &tapped, kind, &words(&begin(0).await)).await;
+    let deaths = deaths(&steps, servers.len());
+    for (n, death) in deaths.iter().enumerate() {
+        let (server, when) = (servers[death.who], format!("{} {death:?}", servers[death.who]));
+        let command = begin(n + 1).await;
+        strike(w, &tapped, death, server, &words(&command)).await;
+        let (found, _) = tapped.run(&words(&command)).await;
+        is_so(&found, &when).await;
+    }
+    println!("{}: {} deaths of the tenant's cluster and the control database", kind.as_str(), deaths.len());
+    is_sound(w);
+}
+
+fn words(command: &[String]) -> Vec<&str> {
+    command.iter().map(String::as_str).collect()
+}
+
+fn command(words: &[&str]) -> Vec<String> {
+    words.iter().map(ToString::to_string).collect()
+}
+
+/// Nobody gets in with what was the tenant's password.
+async fn is_shut(url: &str, when: &str) {
+    let refused = connect(url).await.expect_err("no login works");
+    assert_eq!(refused.code().map(SqlState::code), Some("28000"), "{when}");
+}
+
+/// One tenant for each name, whole, and one job: nothing that was made before the server died is made once more.
+async fn creation_struck_everywhere(w: &World, isolation: Isolation, home: &str) {
+    let before = Catalog::read(w).await;
+    let mut names = Vec::new();
+    let begin = async |n: usize| {
+        names.push(n.to_string());
+        command(&["tenant", "create", "--isolation", isolation.as_str(), "--name", &n.to_string()])
+    };
+    let is_so = async |tenant: &Value, when: &str| {
+        assert_eq!(tenant["state"], "active", "{when}");
+        is_served(w, tenant).await;
+    };
+    struck_everywhere(w, (Kind::Create, home), begin, is_so).await;
+    before.holds_exactly(w, &names).await;
+}
+
+#[test]
+fn a_creation_of_a_schema_outlives_its_servers() {
+    private_world(async |w| creation_struck_everywhere(&w, Isolation::Schema, "shared").await);
+}
+
+#[test]
+fn a_creation_of_a_database_outlives_its_servers() {
+    private_world(async |w| creation_struck_everywhere(&w, Isolation::Database, "dedicated").await);
+}
+
+/// Turns red when the fence is left out because control says already that the tenant is suspended.
+#[test]
+fn a_suspension_outlives_its_servers() {
+    private_world(async |w| {
+        let id = w.tenant("One", Isolation::Schema).await.id;
+        let catalog = Catalog::read(&w).await;
+        let url = tenants::connection(&w.with, id).await.unwrap();
+        let begin = async |_| {
+            tenants::resume(&w.with, id, "").await.unwrap();
+            connect(&url).await.expect("it is served");
+            command(&["tenant", "suspend", "1"])
+        };
+        let is_so = async |tenant: &Value, when: &str| {
+            assert_eq!(tenant["state"], "suspended", "{when}");
+            is_shut(&url, when).await;
+        };
+        struck_everywhere(&w, (Kind::Suspend, "shared"), begin, is_so).await;
+        let resumed = tenants::resume(&w.with, id, "").await.unwrap();
+        is_served(&w, &json!(resumed)).await;
+        catalog.still_holds(&w).await;
+    });
+}
+
+/// Turns red when a change of logins that is under way is begun anew instead of gone on with.
+#[test]
+fn a_rotation_outlives_its_servers() {
+    private_world(async |w| {
+        let tenant = w.tenant("One", Isolation::Schema).await;
+        let catalog = Catalog::read(&w).await;
+        let server = w.server();
+        let bearer = w.token(tenant.id, &["read:memories".parse().unwrap()]).await;
+        let begin = async |_| command(&["rotate", "tenant", "1"]);
+        let is_so = async |_: &Value, when: &str| {
+            one_login_is_armed(&w, &tenant).await;
+            until(&format!("{when}: the tenant is served"), async || {
+                let asked = server.get("/v1/memories").bearer_auth(&bearer).send().await;
+                asked.is_ok_and(|answer| answer.status() == 200)
+            })
+            .await;
+        };
+        struck_everywhere(&w, (Kind::RotateLogin, "shared"), begin, is_so).await;
+        catalog.still_holds(&w).await;
+    });
+}
+
+/// Turns red when the deletion does not queue the erasure in the change that says deleted.
+#[test]
+fn a_deletion_outlives_its_servers() {
+    private_world(async |w| {
+        let id = w.tenant("One", Isolation::Schema).await.id;
+        let catalog = Catalog::read(&w).await;
+        let url = tenants::connection(&w.with, id).await.unwrap();
+        let begin = async |_| {
+            erase::undelete(&w.with, id, "").await.unwrap();
+            connect(&url).await.expect("it is served");
+            command(&["tenant", "delete", "1"])
+        };
+        let is_so = async |tenant: &Value, when: &str| {
+            assert_eq!(tenant["state"], "deleted", "{when}");
+            is_shut(&url, when).await;
+            let queued = "select count(*) from jobs where kind = 'erase' and state = 'queued' and approval is not null";
+            let queued = crate::jobs::control(&w).await.query_one(queued, &[]).await.unwrap();
+            assert_eq!(queued.get::<_, i64>(0), 1, "{when}");
+        };
+        struck_everywhere(&w, (Kind::Delete, "shared"), begin, is_so).await;
+        let undeleted = erase::undelete(&w.with, id, "").await.unwrap();
+        is_served(&w, &json!(undeleted)).await;
+        catalog.still_holds(&w).await;
+    });
+}
+
+/// Turns red when what is gone already is an error: when `drop_roles` drops without looking whether the roles are there.
+async fn erasure_struck_everywhere(w: &World, isolation: Isolation, home: &str) {
+    let before = Catalog::read(w).await;
+    let account = w.account(1, None).await;
+    let begin = async |n: usize| {
+        let id: TenantId = w.tenant(&n.to_string(), isolation).await.id;
+        w.assign("+18005550100", id, &account).await;
+        let id = id.to_string();
+        command(&["tenant", "erase", &id, "--now", "--confirm", &id])
+    };
+    let is_so = async |erased: &Value, when: &str| {
+        assert_eq!(erased["state"], "erased", "{when}");
+        let left = "select (select count(*) from placements) + (select count(*) from data_keys where tenant_id is not null)
+                           + (select count(*) from numbers where state <> 'released')
+                           + (select count(*) from tenants t where not exists (select from erasures e where e.tenant_id = t.id))";
+        let left = crate::jobs::control(w).await.query_one(left, &[]).await.unwrap();
+        assert_eq!(left.get::<_, i64>(0), 0, "{when}");
+    };
+    struck_everywhere(w, (Kind::Erase, home), begin, is_so).await;
+    before.still_holds(w).await;
+}
+
+#[test]
+fn an_erasure_of_a_schema_outlives_its_servers() {
+    private_world(async |w| erasure_struck_everywhere(&w, Isolation::Schema, "shared").await);
+}
+
+#[test]
+fn an_erasure_of_a_database_outlives_its_servers() {
+    private_world(async |w| erasure_struck_everywhere(&w, Isolation::Database, "dedicated").await);
+}
