@@ -258,6 +258,15 @@ impl<'p> Context<'p> {
     }
 }
 
+/// Ends what an attempt that was stopped in the middle of a step still has under way: it would run on beside what takes it back.
+pub(crate) async fn break_off(with: &Provisioner, job: &Job) -> Result<()> {
+    let Subject::Tenant(id) = job.subject else { return Ok(()) };
+    match tenants::get(&with.control, id).await? {
+        Some(tenant) => moving::break_off(with, &tenant).await,
+        None => Ok(()),
+    }
+}
+
 /// Makes what a new tenant is on its cluster.
 async fn make_home(with: &Provisioner, place: &(Tenant, Cluster), session: &mut Session) -> Result<()> {
     let (tenant, _) = place;

@@ -84,21 +84,35 @@ pub async fn checkpoint(
     row.as_ref().map(from_row).transpose()
 }
 
-/// Says that its holder is alive; `false` when the job is no longer the holder's. One that this attempt has just done, in the change that
-/// made its last step true, has no holder and is not lost.
-pub async fn beat(control: &Control, job: &Job, holder: &str) -> Result<bool, ControlError> {
+/// Says that its holder is alive; the job as it stands now, `None` when it is no longer the holder's. One that this attempt has just done,
+/// in the change that made its last step true, has no holder and is not lost.
+pub async fn beat(control: &Control, job: &Job, holder: &str) -> Result<Option<Job>, ControlError> {
+    // Not waited for until it is on disk: the next one says the same.
     let sql = sqlx::AssertSqlSafe(format!(
-        "update jobs set lease_until = case when holder is not null then now() + {LEASE} end
-         where id = $1 and attempts = $3 and (holder = $2 or state = 'done')"
+        "with quick as materialized (select set_config('synchronous_commit', 'off', true))
+         update jobs set lease_until = case when holder is not null then now() + {LEASE} end
+         from quick where id = $1 and attempts = $3 and (holder = $2 or state = 'done')
+         returning {COLUMNS}"
     ));
-    Ok(sqlx::query(sql).bind(job.id).bind(holder).bind(job.attempts).execute(control.pool()).await?.rows_affected() > 0)
+    let row = sqlx::query(sql).bind(job.id).bind(holder).bind(job.attempts);
+    row.fetch_optional(control.pool()).await?.as_ref().map(from_row).transpose()
 }
 
-/// Keeps a job the holder's until the change ends; `false` when it is not the holder's any more.
+/// Keeps a job the holder's until the change ends; `false` when it is not the holder's any more, or was cancelled while it is carried out.
 pub async fn keep(change: &mut Change, job: &Job, holder: &str) -> Result<bool, ControlError> {
-    let sql = "select 1 from jobs where id = $1 and holder = $2 and attempts = $3 and state = 'running' for update";
-    let row = sqlx::query(sql).bind(job.id).bind(holder).bind(job.attempts).fetch_optional(change.conn()).await?;
-    Ok(row.is_some())
+    let sql = "select 1 from jobs where id = $1 and holder = $2 and attempts = $3 and undo = $4 and state = 'running' for update";
+    let row = sqlx::query(sql).bind(job.id).bind(holder).bind(job.attempts).bind(job.undo);
+    Ok(row.fetch_optional(change.conn()).await?.is_some())
+}
+
+/// The job as it stands now, if somebody has cancelled it while its holder carries it out.
+pub async fn cancelled(control: &Control, job: &Job, holder: &str) -> Result<Option<Job>, ControlError> {
+    let sql = sqlx::AssertSqlSafe(format!(
+        "select {COLUMNS} from jobs
+         where id = $1 and holder = $2 and attempts = $3 and state = 'running' and undo and not $4"
+    ));
+    let row = sqlx::query(sql).bind(job.id).bind(holder).bind(job.attempts).bind(job.undo);
+    row.fetch_optional(control.pool()).await?.as_ref().map(from_row).transpose()
 }
 
 /// Ends a job that its holder has brought to an end.

@@ -16,7 +16,7 @@ use super::{Control, ControlError};
 use crate::id::TenantId;
 
 pub use asking::{Begin, approve, begin, cancel, queue, request, retry, supersede};
-pub use holding::{HOLDER_PREFIX, Wanted, beat, checkpoint, claim, done, end, expire, fail, keep};
+pub use holding::{HOLDER_PREFIX, Wanted, beat, cancelled, checkpoint, claim, done, end, expire, fail, keep};
 pub use subject::Subject;
 
 macro_rules! kinds {
