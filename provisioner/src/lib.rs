@@ -18,6 +18,7 @@ pub mod rhythm;
 mod shipped;
 mod admin_db;
 mod signing;
+mod meter;
 mod steps;
 mod archive;
 pub mod backup;

@@ -23,6 +23,7 @@ use crate::Provisioner;
 use crate::admin_db::{self, AdminDb, ident};
 use crate::backup::{self, Target};
 use crate::error::{Error, Result};
+use crate::meter::Meter;
 use crate::steps::{self, MAINTENANCE_DATABASE, Owner};
 
 pub(crate) use online::end as end_replication;
@@ -93,15 +94,20 @@ async fn arriving(with: &Provisioner, tenant: &Tenant) -> Result<(Tenant, Secret
 }
 
 /// The step that carries the data over and turns. One that fails leaves the tenant served in full where it is.
-pub(crate) async fn carry(with: &Provisioner, job: &Job, tenant: &Tenant, from: &Cluster) -> Result<()> {
+pub(crate) async fn carry(
+    with: &Provisioner,
+    job: &Job,
+    (tenant, from): &(Tenant, Cluster),
+    meter: &Meter,
+) -> Result<()> {
     let to = destination(with, job).await?;
     if lives_on(tenant, &to) {
         return Ok(());
     }
     let done = if job.params["online"] == true {
-        online::carry(with, job, tenant, from, &to).await
+        online::carry(with, job, (tenant, from), &to, meter).await
     } else {
-        carry_held(with, job, tenant, from, &to).await
+        carry_held(with, job, (tenant, from), &to, meter).await
     };
     // Whoever has taken the job over is not to be disturbed. The first error is the one to tell.
     if done.is_err() && with.change_of(job).await.is_ok() && let_go(with, job, tenant, from).await.is_ok() {
@@ -126,7 +132,13 @@ pub(crate) async fn break_off(with: &Provisioner, tenant: &Tenant) -> Result<()>
     Ok(())
 }
 
-async fn carry_held(with: &Provisioner, job: &Job, tenant: &Tenant, from: &Cluster, to: &Cluster) -> Result<()> {
+async fn carry_held(
+    with: &Provisioner,
+    job: &Job,
+    (tenant, from): (&Tenant, &Cluster),
+    to: &Cluster,
+    meter: &Meter,
+) -> Result<()> {
     let (there, password) = arriving(with, tenant).await?;
     let (_, epoch) = steps::credential(with, tenant.id).await?;
     let prefix = &with.installation.prefix;
@@ -140,7 +152,7 @@ async fn carry_held(with: &Provisioner, job: &Job, tenant: &Tenant, from: &Clust
     let source = Owner::reading(&mut here, prefix, tenant).await?;
     let into = Owner::of(&mut db, prefix, &there).await?;
     drop_schemas(&into, &prefix.tenant(there.id, "owner")).await?;
-    let target = Target { prefix, tenant: &there, epoch: epoch + 1, writes: tenant.state == State::Active };
+    let target = Target { prefix, tenant: &there, epoch: epoch + 1, writes: tenant.state == State::Active, meter };
     backup::carry(&source, tenant, &into, &target).await?;
     into.commit().await?;
     source.lay_down().await?;

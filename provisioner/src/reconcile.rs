@@ -13,6 +13,7 @@ use strowger::vault::{JobApproval, Sealed};
 use tokio::time::MissedTickBehavior;
 
 use crate::error::{Error, Result};
+use crate::meter::Meter;
 use crate::operations::{self, Context, approve};
 use crate::{Provisioner, backup, steps};
 
@@ -128,9 +129,10 @@ async fn carry_out(with: &Provisioner, mut job: Job) -> Result<State> {
 
 /// All of it, unless the job is no longer ours to go on with: then it stops in the middle.
 async fn attempt(with: &Provisioner, job: &Job) -> Result<State> {
+    let meter = Meter::default();
     tokio::select! {
-        ended = walk(with, job) => ended,
-        told = beat(with, job) => Err(told),
+        ended = walk(with, job, &meter) => ended,
+        told = beat(with, job, &meter) => Err(told),
     }
 }
 
@@ -148,9 +150,9 @@ async fn keeps_tenant_out(with: &Provisioner, job: &Job, error: &Error) -> bool 
 }
 
 /// All steps forward; or, of a job that somebody has cancelled, all of them back.
-async fn walk(with: &Provisioner, job: &Job) -> Result<State> {
+async fn walk(with: &Provisioner, job: &Job, meter: &Meter) -> Result<State> {
     let steps = operations::steps(job.kind);
-    let mut context = Context::of(with, job).await?;
+    let mut context = Context::of(with, job, meter).await?;
     if context.is_moot() {
         return Ok(if job.undo { State::Cancelled } else { State::Done });
     }
@@ -181,16 +183,17 @@ async fn checkpoint(with: &Provisioner, job: &Job, step: &str, done: usize, tota
     if fresh.undo == job.undo { Ok(()) } else { Err(cancelled(job)) }
 }
 
-/// Says that we are alive until the job is no longer ours, or no longer to be carried out.
-async fn beat(with: &Provisioner, job: &Job) -> Error {
+/// Says that we are alive, and how far, until the job is no longer ours, or no longer to be carried out.
+async fn beat(with: &Provisioner, job: &Job, meter: &Meter) -> Error {
     let mut tick = tokio::time::interval_at(tokio::time::Instant::now() + BEAT, BEAT);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
         // A control database that is away for a moment says nothing about whose job it is; the next checkpoint asks.
-        match jobs::beat(&with.control, job, &with.run).await {
+        match jobs::beat(&with.control, job, &with.run, meter.read().as_deref()).await {
             Ok(None) => return lost(job),
             Ok(Some(now)) if now.state == State::Running && now.undo != job.undo => return cancelled(job),
+            Ok(Some(now)) if now.detail.is_some() => with.report(&now),
             Ok(Some(_)) | Err(_) => {}
         }
     }

@@ -12,6 +12,7 @@ use super::load::{Target, compare, lay_out, name, set_sequences, tie};
 use super::tally::Tally;
 use crate::admin_db::ident;
 use crate::error::{Error, Result};
+use crate::meter::Meter;
 use crate::steps::{self, Owner};
 
 /// Written anew where the data arrives, with the epoch that it has there.
@@ -33,17 +34,21 @@ pub(crate) async fn carry(source: &Owner<'_>, from: &Tenant, into: &Owner<'_>, t
     let mut tables = shapes(source, &names).await?;
     let keys = lay_out(into, target, version, &tables, &what).await?;
     tables.retain(|table| table.name != IDENTITY);
+    target.meter.count("copied", None);
     for table in &mut tables {
-        stream(source, into, table).await?;
+        stream(source, into, table, target.meter).await?;
     }
     tie(into, &keys).await?;
+    let bytes = tables.iter().map(|table| table.bytes).sum();
+    target.meter.count("read back", Some(bytes));
     for table in &tables {
         compare(into, &what, table).await?;
+        target.meter.add(table.bytes);
     }
     same_sequences(&tables, &shapes(into, &names).await?, &what)?;
     name(into, target).await?;
     into.run(&steps::rights(target.prefix, target.tenant, target.writes).1).await?;
-    Ok(tables.iter().map(|table| table.bytes).sum())
+    Ok(bytes)
 }
 
 /// Sets sequences, which a stream of writes does not bring along, and compares both ends, neither of which is written to: sequences, and
@@ -107,7 +112,7 @@ pub(crate) async fn version_of(source: &Owner<'_>, tenant: &Tenant) -> Result<i3
 }
 
 /// Sends a table on as it is read, and counts it. In memory are so many bytes and a row.
-async fn stream(source: &Owner<'_>, into: &Owner<'_>, table: &mut Table) -> Result<()> {
+async fn stream(source: &Owner<'_>, into: &Owner<'_>, table: &mut Table, meter: &Meter) -> Result<()> {
     let columns = columns_of(table);
     let mut rows = std::pin::pin!(source.copy_out(&format!("copy {columns} to stdout")).await?);
     let mut sink = std::pin::pin!(into.copy_in(&format!("copy {columns} from stdin")).await?);
@@ -115,6 +120,7 @@ async fn stream(source: &Owner<'_>, into: &Owner<'_>, table: &mut Table) -> Resu
     let (mut tally, mut text) = (Tally::default(), Vec::with_capacity(AT_ONCE));
     while let Some(bytes) = rows.try_next().await.map_err(Error::postgres(format!("read {}", table.name)))? {
         tally.feed(&bytes);
+        meter.add(u64::try_from(bytes.len()).unwrap_or_default());
         text.extend_from_slice(&bytes);
         if text.len() >= AT_ONCE {
             sink.send(Cursor::new(std::mem::take(&mut text))).await.map_err(failed())?;

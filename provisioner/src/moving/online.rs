@@ -13,6 +13,7 @@ use crate::Provisioner;
 use crate::admin_db::AdminDb;
 use crate::backup::{self, Target};
 use crate::error::{Error, Result};
+use crate::meter::Meter;
 use crate::replication::{self, Line};
 use crate::steps::{self, Owner};
 
@@ -21,7 +22,13 @@ use crate::steps::{self, Owner};
 const HELD: Duration = Duration::from_secs(4);
 
 /// Carries a tenant over while it is written to, and turns. What an earlier attempt left is removed first, its hold before all else.
-pub(super) async fn carry(with: &Provisioner, job: &Job, tenant: &Tenant, from: &Cluster, to: &Cluster) -> Result<()> {
+pub(super) async fn carry(
+    with: &Provisioner,
+    job: &Job,
+    (tenant, from): (&Tenant, &Cluster),
+    to: &Cluster,
+    meter: &Meter,
+) -> Result<()> {
     if tenant.held {
         let_go(with, job, tenant, from).await?;
     }
@@ -46,11 +53,12 @@ pub(super) async fn carry(with: &Provisioner, job: &Job, tenant: &Tenant, from: 
     let copied = line.unlock().await?;
     let into = Owner::of(&mut db, prefix, &there).await?;
     drop_schemas(&into, &prefix.tenant(there.id, "owner")).await?;
-    let target = Target { prefix, tenant: &there, epoch: epoch + 1, writes: tenant.state == State::Active };
+    let target = Target { prefix, tenant: &there, epoch: epoch + 1, writes: tenant.state == State::Active, meter };
     let bytes = backup::carry(&source, tenant, &into, &target).await?;
     into.commit().await?;
     source.lay_down().await?;
     line.subscribe(from, tenant, &way_in, &copied).await?;
+    meter.say("what was written meanwhile follows".to_owned());
     line.catch_up().await?;
 
     let began = Clock::system();

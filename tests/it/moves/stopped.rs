@@ -7,7 +7,7 @@ use strowger::control::clusters::Isolation;
 use tokio_postgres::Client;
 
 use super::online::{Writers, allow, parts};
-use super::{WRITE, beside, scopes, succeeded, tenant_now};
+use super::{WRITE, beside, hold_instead, scopes, succeeded, tenant_now};
 use crate::crash::Catalog;
 use crate::jobs::{control, until};
 use crate::support::{World, world};
@@ -110,6 +110,36 @@ fn a_move_that_is_cancelled_while_it_holds_does_not_turn() {
         assert_eq!(succeeded(&cancelled)["state"], "cancelled");
         assert_eq!(moved.status.code(), Some(3), "{}", String::from_utf8_lossy(&moved.stderr));
         is_as_it_was(&w, "shared", before).await;
+    });
+}
+
+/// Bytes, and not only steps, in `job show` and on a terminal. Turns red when the rows that pass are not counted, or nobody writes that down.
+#[test]
+fn how_far_a_move_or_a_restore_is_stands_in_its_job() {
+    world(async |w| {
+        let tenant = w.tenant("One", Isolation::Schema).await;
+        let sql =
+            "insert into memories (user_id, content) select n::text, repeat('x', 100) from generate_series(1, 20000) n";
+        w.as_tenant(tenant.id).await.batch_execute(sql).await.unwrap();
+        hold_instead(&w, "dedicated", Isolation::Schema);
+        let store = w.dir.join("backups");
+        let made = w.ctl(&["backup", "create", "--tenant", "1", "--to", store.to_str().unwrap()]).json();
+        let backup = made[0]["id"].as_str().unwrap();
+        let db = control(&w).await;
+        for (server, command, says) in [
+            ("dedicated", &["tenant", "move", "1", "--to", "dedicated", "--offline"][..], "^copied [1-9][.0-9]* MB$"),
+            ("dedicated", &["backup", "restore", backup, "--in-place"], "^restored ([1-9][.0-9]* MB) of \\1$"),
+        ] {
+            let stall = Stall::of(&w, server, &w.prefix.name("shared"), ("ALTER TABLE", "%add constraint%")).await;
+            let said = format!("select exists (select from jobs where state = 'running' and detail ~ '{says}')");
+            let looking = async {
+                until(&db, &said).await;
+                stall.end().await;
+            };
+            let (ended, ()) = tokio::join!(beside(&w, command), looking);
+            succeeded(&ended);
+            until(&db, "select bool_and(detail is null) from jobs").await;
+        }
     });
 }
 
