@@ -85,6 +85,11 @@ impl KeptSessions {
     }
 }
 
+/// The provisioner's two logins on every cluster, which take turns.
+fn admin_logins(with: &Provisioner) -> [String; 2] {
+    ["admin_a", "admin_b"].map(|what| with.installation.prefix.name(what))
+}
+
 /// A session as the installation's admin role in one database of one cluster.
 pub(crate) struct AdminDb {
     client: Client,
@@ -105,7 +110,7 @@ impl AdminDb {
     ///
     /// It asks for no password: nobody else reaches it.
     pub(crate) async fn open_aside(with: &Provisioner, cluster: &Cluster, database: &str) -> Result<Self> {
-        let [first, other] = ["admin_a", "admin_b"].map(|what| with.installation.prefix.name(what));
+        let [first, other] = admin_logins(with);
         match Self::enter(with, cluster, database, &first, &Secret::new(Vec::new()), "strowgerctl").await {
             Err(Error::Postgres { sqlstate, .. }) if sqlstate == "28000" => {
                 Self::enter(with, cluster, database, &other, &Secret::new(Vec::new()), "strowgerctl").await
@@ -124,6 +129,19 @@ impl AdminDb {
         tenant: &Tenant,
     ) -> Result<Self> {
         Self::open_alone(with, cluster, database, &Self::sessions_of(tenant)).await
+    }
+
+    /// The same after an attempt of our own that was stopped in the middle: what it sent last is ended too.
+    pub(crate) async fn open_anew(
+        with: &Provisioner,
+        cluster: &Cluster,
+        database: &str,
+        tenant: &Tenant,
+    ) -> Result<Self> {
+        let db = Self::open_for(with, cluster, database, tenant).await?;
+        let which = "usename = any($1) and application_name = $2 and pid <> pg_backend_pid()";
+        db.end_sessions(which, &[&admin_logins(with).as_slice(), &Self::session_of(with, tenant)]).await?;
+        Ok(db)
     }
 
     /// The same, if possible by a session that an earlier job of this process kept: it knows the catalogs already.
@@ -182,13 +200,13 @@ impl AdminDb {
 
     /// An earlier holder may have come with the login that was in use then.
     async fn end_others(&self, with: &Provisioner, subject: &str) -> Result<()> {
-        let logins = ["admin_a", "admin_b"].map(|what| with.installation.prefix.name(what));
         let which = "usename = any($1) and starts_with(application_name, $2) and application_name <> $3";
+        let logins = admin_logins(with);
         self.end_sessions(which, &[&logins.as_slice(), &subject, &format!("{subject}{}", with.run)]).await
     }
 
-    /// A session as the login that replicates on a cluster, to work on one tenant, whose lock is held. No statement of an earlier holder's
-    /// runs on after this.
+    /// A session as the login that replicates on a cluster, to work on one tenant, whose lock is held. No statement of an earlier holder's,
+    /// or of an earlier attempt of ours, runs on after this.
     pub(crate) async fn open_to_replicate(
         with: &Provisioner,
         cluster: &Cluster,
@@ -209,8 +227,8 @@ impl AdminDb {
         let client = connect(config, &cluster.address, &what).await?;
         let db = Self { client, cluster: cluster.id, database: database.to_owned(), what, jobs: 1 };
         db.run(DURABLE).await?;
-        let which = "usename = $1::text::name and starts_with(application_name, $2) and application_name <> $3";
-        db.end_sessions(which, &[&user, &Self::sessions_of(tenant), &name]).await?;
+        let which = "usename = $1::text::name and starts_with(application_name, $2) and pid <> pg_backend_pid()";
+        db.end_sessions(which, &[&user, &Self::sessions_of(tenant)]).await?;
         Ok(db)
     }
 

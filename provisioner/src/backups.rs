@@ -18,6 +18,7 @@ pub use strowger::control::schedules::Keep;
 use crate::admin_db::AdminDb;
 use crate::backup::{self, Manifest, Opened, Store, Target, begun, outlived, promise, remove, store_for, whole};
 use crate::error::{Error, Result};
+use crate::meter::Meter;
 use crate::reconcile::{self, Held, hold};
 use crate::steps::{self, Owner};
 use crate::{Provisioner, archive};
@@ -155,7 +156,8 @@ pub async fn verify(with: &Provisioner, id: Uuid) -> Result<Backup> {
     let aside = tenant.in_schema(format!("{}_verify", tenant.schema));
     let prefix = &with.installation.prefix;
     let owner = Owner::of(&mut db, prefix, &aside).await?;
-    backup::load(&owner, opened, &Target { prefix, tenant: &aside, epoch: 1, writes: true }).await?;
+    let target = Target { prefix, tenant: &aside, epoch: 1, writes: true, meter: &Meter::default() };
+    backup::load(&owner, opened, &target).await?;
     owner.lay_down().await?;
     let mut change = with.control.change(&with.actor).await?;
     rows::verified(&mut change, &backup).await?;

@@ -18,6 +18,7 @@ pub mod rhythm;
 mod shipped;
 mod admin_db;
 mod signing;
+mod meter;
 mod steps;
 mod archive;
 pub mod backup;
@@ -147,13 +148,15 @@ impl Provisioner {
         Ok(self.control.change(&self.actor).await?)
     }
 
-    /// The same for a job of ours, which stays ours until the change ends. One that was taken over changes nothing any more.
+    /// The same for a job of ours, which stays ours until the change ends. One that was taken over, or cancelled while it is carried out,
+    /// changes nothing any more.
     async fn change_of(&self, job: &Job) -> Result<Change> {
         let mut change = self.change().await?;
         if job_rows::keep(&mut change, job, &self.run).await? {
             return Ok(change);
         }
-        let text = format!("job {} was taken over by another process: `strowgerctl job show {0}`", job.id);
+        let text =
+            format!("job {} was cancelled, or taken over by another process: `strowgerctl job show {0}`", job.id);
         Err(Error::Unavailable(text))
     }
 

@@ -23,7 +23,8 @@ use crate::Provisioner;
 use crate::admin_db::{self, AdminDb, ident};
 use crate::backup::{self, Target};
 use crate::error::{Error, Result};
-use crate::steps::{self, Owner};
+use crate::meter::Meter;
+use crate::steps::{self, MAINTENANCE_DATABASE, Owner};
 
 pub(crate) use online::end as end_replication;
 
@@ -93,26 +94,51 @@ async fn arriving(with: &Provisioner, tenant: &Tenant) -> Result<(Tenant, Secret
 }
 
 /// The step that carries the data over and turns. One that fails leaves the tenant served in full where it is.
-pub(crate) async fn carry(with: &Provisioner, job: &Job, tenant: &Tenant, from: &Cluster) -> Result<()> {
+pub(crate) async fn carry(
+    with: &Provisioner,
+    job: &Job,
+    (tenant, from): &(Tenant, Cluster),
+    meter: &Meter,
+) -> Result<()> {
     let to = destination(with, job).await?;
     if lives_on(tenant, &to) {
         return Ok(());
     }
     let done = if job.params["online"] == true {
-        online::carry(with, job, tenant, from, &to).await
+        online::carry(with, job, (tenant, from), &to, meter).await
     } else {
-        carry_held(with, job, tenant, from, &to).await
+        carry_held(with, job, (tenant, from), &to, meter).await
     };
-    // Whoever has taken the job over is not to be disturbed.
-    if done.is_err() && with.change_of(job).await.is_ok() {
+    // Whoever has taken the job over is not to be disturbed. The first error is the one to tell.
+    if done.is_err() && with.change_of(job).await.is_ok() && let_go(with, job, tenant, from).await.is_ok() {
         let _ = online::end(with, tenant).await;
-        // The first error is the one to tell.
-        let _ = let_go(with, job, tenant, from).await;
     }
     done
 }
 
-async fn carry_held(with: &Provisioner, job: &Job, tenant: &Tenant, from: &Cluster, to: &Cluster) -> Result<()> {
+/// Ends what an attempt that was stopped in the middle has under way on a tenant's clusters. One that does not answer runs nothing that
+/// could get in the way where the other is.
+pub(crate) async fn break_off(with: &Provisioner, tenant: &Tenant) -> Result<()> {
+    let mut clusters = vec![steps::cluster_of(with, tenant).await?];
+    if let Some(other) = moves::get(&with.control, tenant.id).await? {
+        clusters.push(registered(with, &other.place).await?);
+    }
+    for cluster in &clusters {
+        match AdminDb::open_anew(with, cluster, MAINTENANCE_DATABASE, tenant).await {
+            Ok(_) | Err(Error::Unavailable(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+async fn carry_held(
+    with: &Provisioner,
+    job: &Job,
+    (tenant, from): (&Tenant, &Cluster),
+    to: &Cluster,
+    meter: &Meter,
+) -> Result<()> {
     let (there, password) = arriving(with, tenant).await?;
     let (_, epoch) = steps::credential(with, tenant.id).await?;
     let prefix = &with.installation.prefix;
@@ -126,27 +152,21 @@ async fn carry_held(with: &Provisioner, job: &Job, tenant: &Tenant, from: &Clust
     let source = Owner::reading(&mut here, prefix, tenant).await?;
     let into = Owner::of(&mut db, prefix, &there).await?;
     drop_schemas(&into, &prefix.tenant(there.id, "owner")).await?;
-    let target = Target { prefix, tenant: &there, epoch: epoch + 1, writes: tenant.state == State::Active };
+    let target = Target { prefix, tenant: &there, epoch: epoch + 1, writes: tenant.state == State::Active, meter };
     backup::carry(&source, tenant, &into, &target).await?;
     into.commit().await?;
     source.lay_down().await?;
-    turn(with, job, tenant, to, (&there, &password, epoch + 1), &began).await
+    admit(with, to, &there, &password, epoch + 1).await?;
+    turn(with, job, tenant, epoch + 1, &began).await
 }
 
-/// The tenant lives where all of it has been carried to. It has been held since `began`.
-async fn turn(
-    with: &Provisioner,
-    job: &Job,
-    tenant: &Tenant,
-    to: &Cluster,
-    (there, password, epoch): (&Tenant, &Secret, i32),
-    began: &Clock,
-) -> Result<()> {
-    if tenant.state.is_served() {
-        prove(to, there, password, epoch).await?;
-    } else {
-        steps::fence(with, to, there).await?;
-    }
+/// Servers can log in where the tenant goes; nobody can, if it is not served.
+async fn admit(with: &Provisioner, to: &Cluster, there: &Tenant, password: &Secret, epoch: i32) -> Result<()> {
+    if there.state.is_served() { prove(to, there, password, epoch).await } else { steps::fence(with, to, there).await }
+}
+
+/// The tenant lives where all of it has been carried to, if nobody has cancelled its move. It has been held since `began`.
+async fn turn(with: &Provisioner, job: &Job, tenant: &Tenant, epoch: i32, began: &Clock) -> Result<()> {
     let mut change = with.change_of(job).await?;
     let keep_s = job.params["keep_s"].as_i64().unwrap_or_default();
     let held_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -185,6 +205,9 @@ async fn hold(with: &Provisioner, job: &Job, tenant: &Tenant, how: Hold) -> Resu
 }
 
 /// The tenant is written to again where it lives, unless it has turned after all: then nothing may be written where it lived.
+///
+/// What an attempt that ran out of time still has under way there is ended. This comes before a stream is ended: a restored control
+/// database tells by the stream that what is at its other end is not whole.
 async fn let_go(with: &Provisioner, job: &Job, tenant: &Tenant, from: &Cluster) -> Result<()> {
     // A turn of which we heard no end has the job's row: it ends first.
     let mut change = with.change_of(job).await?;
@@ -192,7 +215,7 @@ async fn let_go(with: &Provisioner, job: &Job, tenant: &Tenant, from: &Cluster) 
         return Ok(());
     }
     if tenant.state == State::Active {
-        let mut db = AdminDb::open_for(with, from, &tenant.database, tenant).await?;
+        let mut db = AdminDb::open_anew(with, from, &tenant.database, tenant).await?;
         steps::ensure_grants(with, &mut db, tenant, true).await?;
     }
     moves::hold(&mut change, tenant.id, None).await?;
@@ -216,10 +239,9 @@ pub(crate) async fn take_back(with: &Provisioner, job: &Job, tenant: &Tenant, fr
         with.settle().await?;
         return leave(with, tenant).await;
     }
-    let ended = online::end(with, tenant).await;
-    // What keeps a stream from being ended keeps nobody from writing.
     let_go(with, job, tenant, from).await?;
-    ended?;
+    // What keeps a stream from being ended has kept nobody from writing.
+    online::end(with, tenant).await?;
     match moves::get(&with.control, tenant.id).await? {
         Some(Move { standing: Standing::Open(_), .. }) => drop_other(with, tenant).await,
         _ => Ok(()),

@@ -212,6 +212,14 @@ pub(crate) async fn end(
     ended
 }
 
+/// Leaves nothing of a tenant's stream in one of its two places, whichever end it has there.
+pub(crate) async fn end_at(with: &Provisioner, cluster: &Cluster, database: &str, tenant: &Tenant) -> Result<()> {
+    let name = name(with, tenant);
+    let db = AdminDb::open_to_replicate(with, cluster, database, tenant).await?;
+    end_there(&db, &name).await?;
+    end_here(&db, &name).await
+}
+
 /// The slot is not the subscription's any more when that is dropped: the source need not answer.
 async fn end_there(there: &AdminDb, name: &str) -> Result<()> {
     let sql = "select 1 from pg_subscription s join pg_database d on d.oid = s.subdbid

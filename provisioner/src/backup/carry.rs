@@ -12,10 +12,15 @@ use super::load::{Target, compare, lay_out, name, set_sequences, tie};
 use super::tally::Tally;
 use crate::admin_db::ident;
 use crate::error::{Error, Result};
+use crate::meter::Meter;
 use crate::steps::{self, Owner};
 
 /// Written anew where the data arrives, with the epoch that it has there.
 const IDENTITY: &str = "identity";
+/// Up to so many bytes are read again while nothing is written, and compared.
+const READ_AGAIN: u64 = 8 << 20;
+/// Of up to so many the rows are counted. More would keep writers waiting; that all of it came is the stream's word then.
+const COUNTED_AGAIN: u64 = 128 << 20;
 /// Rows are sent on together: each message of its own would wake both ends.
 const AT_ONCE: usize = 1 << 16;
 
@@ -29,27 +34,31 @@ pub(crate) async fn carry(source: &Owner<'_>, from: &Tenant, into: &Owner<'_>, t
     let mut tables = shapes(source, &names).await?;
     let keys = lay_out(into, target, version, &tables, &what).await?;
     tables.retain(|table| table.name != IDENTITY);
+    target.meter.count("copied", None);
     for table in &mut tables {
-        stream(source, into, table).await?;
+        stream(source, into, table, target.meter).await?;
     }
     tie(into, &keys).await?;
+    let bytes = tables.iter().map(|table| table.bytes).sum();
+    target.meter.count("read back", Some(bytes));
     for table in &tables {
         compare(into, &what, table).await?;
+        target.meter.add(table.bytes);
     }
     same_sequences(&tables, &shapes(into, &names).await?, &what)?;
     name(into, target).await?;
     into.run(&steps::rights(target.prefix, target.tenant, target.writes).1).await?;
-    Ok(tables.iter().map(|table| table.bytes).sum())
+    Ok(bytes)
 }
 
-/// Sets sequences, which a stream of writes does not bring along, and compares both ends, neither of which is written to: rows and
-/// sequences, and if it is not too much to read, everything.
+/// Sets sequences, which a stream of writes does not bring along, and compares both ends, neither of which is written to: sequences, and
+/// what can be read of so many bytes in a moment, everything or how many rows.
 pub(crate) async fn catch_up(
     source: &Owner<'_>,
     from: &Tenant,
     into: &Owner<'_>,
     there: &Tenant,
-    whole: bool,
+    bytes: u64,
 ) -> Result<()> {
     let what = format!("tenant {}", from.id);
     source.enter(&from.schema).await?;
@@ -58,7 +67,7 @@ pub(crate) async fn catch_up(
     let mut tables = shapes(source, &names).await?;
     tables.retain(|table| table.name != IDENTITY);
     for table in &mut tables {
-        if whole {
+        if bytes <= READ_AGAIN {
             let mut rows = std::pin::pin!(source.copy_out(&format!("copy {} to stdout", columns_of(table))).await?);
             let mut tally = Tally::default();
             while let Some(bytes) = rows.try_next().await.map_err(Error::postgres(format!("read {}", table.name)))? {
@@ -68,18 +77,24 @@ pub(crate) async fn catch_up(
             compare(into, &what, table).await?;
             continue;
         }
-        let count = format!("select count(*) from {}", ident(&table.name));
-        // At once: nothing is written to the tenant meanwhile.
-        let (read, found) = tokio::try_join!(source.query_one(&count, &[]), into.query_one(&count, &[]))?;
-        let (read, found): (i64, i64) = (read.get(0), found.get(0));
-        if read != found {
-            let why =
-                format!("{what}: {} has {read} rows and {found} where it moves to: nothing was changed", table.name);
-            return Err(Error::Conflict(why));
+        if bytes <= COUNTED_AGAIN {
+            same_count(source, into, table, &what).await?;
         }
         set_sequences(into, table).await?;
     }
     same_sequences(&tables, &shapes(into, &names).await?, &what)
+}
+
+async fn same_count(source: &Owner<'_>, into: &Owner<'_>, table: &Table, what: &str) -> Result<()> {
+    let count = format!("select count(*) from {}", ident(&table.name));
+    // At once: nothing is written to the tenant meanwhile.
+    let (read, found) = tokio::try_join!(source.query_one(&count, &[]), into.query_one(&count, &[]))?;
+    let (read, found): (i64, i64) = (read.get(0), found.get(0));
+    if read == found {
+        return Ok(());
+    }
+    let why = format!("{what}: {} has {read} rows and {found} where it moves to: nothing was changed", table.name);
+    Err(Error::Conflict(why))
 }
 
 /// What a schema's own history says; one that this build does not know is refused.
@@ -97,7 +112,7 @@ pub(crate) async fn version_of(source: &Owner<'_>, tenant: &Tenant) -> Result<i3
 }
 
 /// Sends a table on as it is read, and counts it. In memory are so many bytes and a row.
-async fn stream(source: &Owner<'_>, into: &Owner<'_>, table: &mut Table) -> Result<()> {
+async fn stream(source: &Owner<'_>, into: &Owner<'_>, table: &mut Table, meter: &Meter) -> Result<()> {
     let columns = columns_of(table);
     let mut rows = std::pin::pin!(source.copy_out(&format!("copy {columns} to stdout")).await?);
     let mut sink = std::pin::pin!(into.copy_in(&format!("copy {columns} from stdin")).await?);
@@ -105,6 +120,7 @@ async fn stream(source: &Owner<'_>, into: &Owner<'_>, table: &mut Table) -> Resu
     let (mut tally, mut text) = (Tally::default(), Vec::with_capacity(AT_ONCE));
     while let Some(bytes) = rows.try_next().await.map_err(Error::postgres(format!("read {}", table.name)))? {
         tally.feed(&bytes);
+        meter.add(u64::try_from(bytes.len()).unwrap_or_default());
         text.extend_from_slice(&bytes);
         if text.len() >= AT_ONCE {
             sink.send(Cursor::new(std::mem::take(&mut text))).await.map_err(failed())?;

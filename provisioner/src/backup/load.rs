@@ -16,6 +16,7 @@ use super::format::{Manifest, Table};
 use super::tally::Tally;
 use crate::admin_db::{ident, literal};
 use crate::error::{Error, Result};
+use crate::meter::Meter;
 use crate::steps::{self, Owner};
 
 /// What the schema is made for.
@@ -27,6 +28,8 @@ pub(crate) struct Target<'a> {
     pub(crate) epoch: i32,
     /// Whether its logins may write.
     pub(crate) writes: bool,
+    /// Where it is said how far that is.
+    pub(crate) meter: &'a Meter,
 }
 
 /// Makes the schema with everything in it and compares it with the manifest; then migrates it to this build's version.
@@ -42,14 +45,18 @@ pub(crate) async fn load(owner: &Owner<'_>, mut from: Opened, target: &Target<'_
     }
     let what = format!("backup {}", from.manifest.backup);
     let keys = lay_out(owner, target, version, &from.manifest.tables, &what).await?;
+    let bytes = from.manifest.tables.iter().map(|table| table.bytes).sum();
+    target.meter.count("restored", Some(bytes));
     for table in from.manifest.tables.clone() {
-        fill(owner, &mut from, &table).await?;
+        fill(owner, &mut from, &table, target.meter).await?;
     }
     let manifest = from.manifest.clone();
     from.end().await?;
     tie(owner, &keys).await?;
+    target.meter.count("read back", Some(bytes));
     for table in manifest.tables.iter().filter(|table| !READ_ONLY_TABLES.contains(&table.name.as_str())) {
         compare(owner, &what, table).await?;
+        target.meter.add(table.bytes);
     }
     owner.run(&schema::between(version + 1..=schema::MAX, &steps::now())).await?;
     name(owner, target).await?;
@@ -126,7 +133,7 @@ async fn foreign_keys(owner: &Owner<'_>, names: &[&str]) -> Result<Vec<ForeignKe
 }
 
 /// Sends a table's pieces on as they are opened; the last one is sent only if all of them are what the manifest says.
-async fn fill(owner: &Owner<'_>, from: &mut Opened, table: &Table) -> Result<()> {
+async fn fill(owner: &Owner<'_>, from: &mut Opened, table: &Table, meter: &Meter) -> Result<()> {
     let failed = || Error::postgres(format!("restore {}", table.name));
     let mut into = if READ_ONLY_TABLES.contains(&table.name.as_str()) {
         None
@@ -137,6 +144,7 @@ async fn fill(owner: &Owner<'_>, from: &mut Opened, table: &Table) -> Result<()>
     for number in 0..table.chunks {
         let text = from.piece(table, number).await?;
         tally.feed(&text);
+        meter.add(u64::try_from(text.len()).unwrap_or_default());
         if let Some(into) = &mut into {
             into.send(Cursor::new(text)).await.map_err(failed())?;
         }

@@ -13,10 +13,16 @@ use super::{Target, load, whole};
 use crate::Provisioner;
 use crate::admin_db::{AdminDb, ident};
 use crate::error::{Error, Result};
+use crate::meter::Meter;
 use crate::steps::{self, Owner};
 
 /// The step that fills a new tenant: its schema from the backup, whole or not at all.
-pub(crate) async fn fill(with: &Provisioner, job: &Job, tenant: &Tenant, cluster: &Cluster) -> Result<()> {
+pub(crate) async fn fill(
+    with: &Provisioner,
+    job: &Job,
+    (tenant, cluster): &(Tenant, Cluster),
+    meter: &Meter,
+) -> Result<()> {
     let mut db = AdminDb::open_for(with, cluster, &tenant.database, tenant).await?;
     if has_schema(&db, &tenant.schema).await? {
         return Ok(());
@@ -25,14 +31,19 @@ pub(crate) async fn fill(with: &Provisioner, job: &Job, tenant: &Tenant, cluster
     let (_, opened) = whole(with, backup_of(job)?).await?;
     let prefix = &with.installation.prefix;
     let owner = Owner::of(&mut db, prefix, tenant).await?;
-    load(&owner, opened, &Target { prefix, tenant, epoch, writes: true }).await?;
+    load(&owner, opened, &Target { prefix, tenant, epoch, writes: true, meter }).await?;
     // Sealed under the other tenant's key, and that tenant's to do.
     owner.run("truncate outbox").await?;
     owner.commit().await
 }
 
 /// The step that makes the new schema beside the live one.
-pub(crate) async fn beside(with: &Provisioner, job: &Job, tenant: &Tenant, cluster: &Cluster) -> Result<()> {
+pub(crate) async fn beside(
+    with: &Provisioner,
+    job: &Job,
+    (tenant, cluster): &(Tenant, Cluster),
+    meter: &Meter,
+) -> Result<()> {
     let names = Names::of(job, tenant);
     let mut db = AdminDb::open_for(with, cluster, &tenant.database, tenant).await?;
     if names.back || has_schema(&db, &names.aside).await? || has_schema(&db, &names.replaced).await? {
@@ -49,7 +60,7 @@ pub(crate) async fn beside(with: &Provisioner, job: &Job, tenant: &Tenant, clust
         // A restore that was given up; nobody was ever served from it.
         owner.run(&format!("drop schema {} cascade", ident(schema.get(0)))).await?;
     }
-    load(&owner, opened, &Target { prefix, tenant: &aside, epoch: epoch + 1, writes: true }).await?;
+    load(&owner, opened, &Target { prefix, tenant: &aside, epoch: epoch + 1, writes: true, meter }).await?;
     owner.commit().await
 }
 

@@ -258,6 +258,7 @@ async fn on_jobs(with: &Provisioner, command: &Job) -> Result<Value> {
 fn in_short(job: &rows_of_jobs::Job) -> Value {
     json!({
         "id": job.id, "kind": job.kind, "subject": job.subject, "state": job.state, "step": job.step,
+        "detail": job.detail,
         "progress": format!("{}/{}", job.steps_done, job.steps_total), "attempts": job.attempts, "error": job.error(),
     })
 }

@@ -69,9 +69,14 @@ fn in_short(plan: &moves::Plan) -> Value {
         .filter(|table| table.rows > 0)
         .map(|table| format!("{} {} ({} bytes)", table.name, table.rows, table.bytes))
         .collect();
+    let extension = |one: &moves::Extension| {
+        format!("{} {} (there {})", one.name, one.version, one.there.as_deref().unwrap_or("none"))
+    };
+    let extensions: Vec<String> = plan.extensions.iter().map(extension).collect();
     json!({
         "customer_id": plan.customer_id, "from": side(&plan.from), "to": side(&plan.to),
         "schema_version": plan.schema_version, "rows": plan.rows, "bytes": plan.bytes, "tables": joined(&tables),
+        "extensions": joined(&extensions),
         "estimate": format!("about {} s; offline, nothing is written for so long", plan.estimated_s),
         "only_offline": joined(&plan.only_offline),
         "room": format!(

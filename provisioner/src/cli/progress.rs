@@ -23,7 +23,8 @@ pub(super) fn reporter(no_wait: bool) -> impl Fn(&Job) + Send + Sync {
         bar.set_prefix(format!("{} {}", job.kind.as_str(), job.subject));
         bar.set_length(u64::try_from(job.steps_total).unwrap_or(0));
         bar.set_position(u64::try_from(job.steps_done).unwrap_or(0));
-        bar.set_message(job.step.clone().unwrap_or_default());
+        let step = job.step.as_deref().unwrap_or_default();
+        bar.set_message(job.detail.as_ref().map_or_else(|| step.to_owned(), |detail| format!("{step}: {detail}")));
         if !job.state.is_open() {
             bar.finish_and_clear();
         }

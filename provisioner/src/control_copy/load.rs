@@ -165,8 +165,14 @@ async fn bar(tx: &Transaction<'_>, manifest: &Manifest, actor: &Actor) -> Result
          where state in ('waiting', 'queued', 'running');
          select setval(pg_get_serial_sequence('jobs', 'id'), (select coalesce(max(id), 0) from jobs) + {JOBS_SINCE});
          do $$ begin
+             if to_regclass('moves') is null then return; end if;
              -- A tenant may have moved back since: where it lived then is not dropped by a worker now.
-             if to_regclass('moves') is not null then delete from moves; update placements set held = false where held; end if;
+             delete from moves;
+             -- Only what is held turns soon.
+             if exists (select from pg_attribute where attrelid = 'placements'::regclass and attname = 'turns_soon') then
+                 update placements set turns_soon = false where turns_soon;
+             end if;
+             update placements set held = false where held;
          end $$;
          insert into audit (actor, action, detail) values ({}, 'control.restore', {});",
         literal(&manifest.copy.to_string()),

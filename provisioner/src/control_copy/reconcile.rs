@@ -16,7 +16,7 @@ use crate::backup::Store;
 use crate::doctor::{self, Finding};
 use crate::error::{Error, Result};
 use crate::steps::{self, Owner};
-use crate::{Provisioner, bootstrap, erase, fleet};
+use crate::{Provisioner, bootstrap, erase, fleet, replication};
 
 /// Ids may have been given and erased since the copy, so that no cluster tells of them: so many are passed over.
 const IDS_SINCE: i32 = 1000;
@@ -54,7 +54,12 @@ pub async fn reconcile(with: &Provisioner) -> Result<Reconciled> {
     settle_numbers(with, &survey, &mut done).await?;
     for tenant in tenants::list(&with.control).await? {
         match survey.tenants.get(&tenant.id) {
-            Some(found) => prove(with, &tenant, found, &mut done).await?,
+            Some(found) => {
+                let proven = prove(with, &tenant, found, &mut done).await?;
+                if proven && survey.moving.contains(&tenant.id.get()) {
+                    end_streams(with, &tenant, found, &mut done).await;
+                }
+            }
             None if tenant.state == State::Provisioning => {}
             None => replay_erasure(with, &tenant, &mut done).await?,
         }
@@ -153,12 +158,15 @@ async fn is_known(with: &Provisioner, id: TenantId) -> Result<bool> {
     Ok(tenants::get(&with.control, id).await?.is_some())
 }
 
-/// Where a tenant lives, and where it lived before. What a move leaves cannot be written to, and its data is of an older epoch.
+/// Where a tenant lives, and its other place. What a move leaves cannot be written to, and its data is of an older epoch; where one was
+/// still carrying a tenant nobody has lived, whatever the epoch.
 fn tell_apart(found: &[Found]) -> std::result::Result<(&Found, Option<&Found>), &'static str> {
     let mut newest_first: Vec<&Found> = found.iter().collect();
-    newest_first.sort_by_key(|found| std::cmp::Reverse(found.epoch));
+    newest_first.sort_by_key(|found| (found.arrives, std::cmp::Reverse(found.epoch)));
     match newest_first[..] {
+        [here, ..] if here.arrives => Err("to each of which a move was only carrying it"),
         [here] => Ok((here, None)),
+        [here, other] if other.arrives => Ok((here, Some(other))),
         [_, former] if former.is_written => Err("of which each can be written to"),
         [here, former] if here.epoch > former.epoch => Ok((here, Some(former))),
         [_, _] => Err("with the same epoch"),
@@ -167,9 +175,9 @@ fn tell_apart(found: &[Found]) -> std::result::Result<(&Found, Option<&Found>), 
 }
 
 /// Takes a tenant's placement from where its schema is, and raises the epoch of its data: what was connected before the loss, or has
-/// cached a route from then, does not pass the proof of identity. Where it lived before is kept.
-async fn prove(with: &Provisioner, tenant: &Tenant, found: &[Found], done: &mut Reconciled) -> Result<()> {
-    let (here, former) = match tell_apart(found) {
+/// cached a route from then, does not pass the proof of identity. Its other place is kept. Whether it could be told apart.
+async fn prove(with: &Provisioner, tenant: &Tenant, found: &[Found], done: &mut Reconciled) -> Result<bool> {
+    let (here, other) = match tell_apart(found) {
         Ok(told) => told,
         Err(why) => {
             let place = |found: &Found| format!("cluster {}, database {}", found.cluster.name, found.database);
@@ -177,14 +185,21 @@ async fn prove(with: &Provisioner, tenant: &Tenant, found: &[Found], done: &mut 
             let text =
                 format!("tenant {} is in several places, {why}: {}: drop the wrong one", tenant.id, places.join("; "));
             done.open.push(text);
-            return Ok(());
+            return Ok(false);
         }
     };
     let _held = crate::reconcile::hold(with, strowger::control::jobs::Subject::Tenant(tenant.id)).await?;
+    if let Some(other) = other.filter(|other| other.arrives) {
+        // From here on it is told from its home by more than the stream, which is ended next.
+        let mut db = AdminDb::open_for(with, &other.cluster, &other.database, tenant).await?;
+        steps::ensure_grants(with, &mut db, tenant, false).await?;
+    }
+    let newest = found.iter().map(|found| found.epoch).max();
     let mut db = AdminDb::open_for(with, &here.cluster, &here.database, tenant).await?;
     let owner = Owner::of(&mut db, &with.installation.prefix, tenant).await?;
     owner.enter(&tenant.schema).await?;
-    let epoch = owner.query_one("update identity set epoch = epoch + 1 returning epoch", &[]).await?.get(0);
+    let raise = "update identity set epoch = greatest(epoch, $1) + 1 returning epoch";
+    let epoch = owner.query_one(raise, &[&newest]).await?.get(0);
     owner.commit().await?;
     let mut change = with.change().await?;
     let regained = Regained {
@@ -195,13 +210,25 @@ async fn prove(with: &Provisioner, tenant: &Tenant, found: &[Found], done: &mut 
         installation_epoch: with.installation.epoch,
     };
     placements::regain(&mut change, tenant.id, &regained).await?;
-    if let Some(former) = former {
-        let (isolation, database) = (former.isolation(), &former.database);
-        moves::keep(&mut change, tenant.id, former.cluster.id, isolation, database, KEEP_S).await?;
+    if let Some(other) = other {
+        let (isolation, database) = (other.isolation(), &other.database);
+        moves::keep(&mut change, tenant.id, other.cluster.id, isolation, database, KEEP_S).await?;
     }
     change.commit().await?;
     done.proven += 1;
-    Ok(())
+    Ok(true)
+}
+
+/// Leaves nothing with which a move carried a tenant's writes along: no job knows of it any more.
+async fn end_streams(with: &Provisioner, tenant: &Tenant, found: &[Found], done: &mut Reconciled) {
+    for Found { cluster, database, .. } in found {
+        if let Err(error) = replication::end_at(with, cluster, database, tenant).await {
+            done.open.push(format!(
+                "tenant {}: what its move made to replicate on cluster {} is still there: {error}",
+                tenant.id, cluster.name
+            ));
+        }
+    }
 }
 
 /// Erases here what was erased on its cluster since the copy; not what is merely lost.

@@ -24,6 +24,8 @@ pub(super) struct Found {
     pub(super) epoch: i32,
     /// Whether its logins could write there, if they were let in: where a tenant has left they cannot.
     pub(super) is_written: bool,
+    /// Whether a move was carrying it there and had not turned: what is there may lack what was acknowledged last.
+    pub(super) arrives: bool,
     /// The numbers in its mirror.
     numbers: Vec<String>,
 }
@@ -46,6 +48,8 @@ pub(super) struct Survey {
     pub(super) ids: BTreeSet<i32>,
     /// Schemas that say they are another tenant's than their name and owner do.
     pub(super) strange: Vec<String>,
+    /// Whose writes a move carries along, or has left something with which it did.
+    pub(super) moving: BTreeSet<i32>,
 }
 
 /// Shuts every tenant out of every cluster: no login works, no session is left.
@@ -78,15 +82,35 @@ pub(super) async fn read(with: &Provisioner) -> Result<Survey> {
         for row in db.query(sql, &[&shared, &format!("^{before}[0-9]+$")]).await? {
             read_database(with, &cluster, row.get(0), &mut survey).await?;
         }
+        read_moves(with, &cluster, &db, &mut survey).await?;
     }
     for (id, found) in &survey.tenants {
         // What a move left behind keeps its mirror as it was then.
-        let newest = found.iter().map(|found| found.epoch).max();
-        for number in found.iter().filter(|found| Some(found.epoch) == newest).flat_map(|found| &found.numbers) {
+        let lived = || found.iter().filter(|found| !found.arrives);
+        let newest = lived().map(|found| found.epoch).max();
+        for number in lived().filter(|found| Some(found.epoch) == newest).flat_map(|found| &found.numbers) {
             survey.numbers.entry(number.clone()).or_default().insert(*id);
         }
     }
     Ok(survey)
+}
+
+/// What moves made to carry writes along. Its subscription is gone before a move turns, and not before all of it has come.
+async fn read_moves(with: &Provisioner, cluster: &Cluster, db: &AdminDb, survey: &mut Survey) -> Result<()> {
+    let ours = format!("^{}([0-9]{{1,9}})_move$", with.installation.prefix.name("t"));
+    let sql = "select substring(name from $1)::int, database from
+                   (select rolname::text as name, null as database from pg_roles
+                    union all select slot_name::text, null from pg_replication_slots
+                    union all select s.subname::text, d.datname::text from pg_subscription s join pg_database d on d.oid = s.subdbid) x
+               where name ~ $1";
+    for row in db.query(sql, &[&ours]).await? {
+        let (id, subscribed): (i32, Option<String>) = (row.get(0), row.get(1));
+        survey.moving.insert(id);
+        for found in survey.tenants.get_mut(&id.try_into()?).into_iter().flatten() {
+            found.arrives |= found.cluster.id == cluster.id && Some(&found.database) == subscribed.as_ref();
+        }
+    }
+    Ok(())
 }
 
 async fn read_database(with: &Provisioner, cluster: &Cluster, database: String, survey: &mut Survey) -> Result<()> {
@@ -105,7 +129,8 @@ async fn read_database(with: &Provisioner, cluster: &Cluster, database: String, 
             if id == says {
                 let numbers =
                     rows.numbers.iter().filter(|(of, _)| *of == id).map(|(_, number)| number.clone()).collect();
-                let found = Found { cluster: cluster.clone(), database: database.clone(), epoch, is_written, numbers };
+                let (cluster, database) = (cluster.clone(), database.clone());
+                let found = Found { cluster, database, epoch, is_written, arrives: false, numbers };
                 survey.tenants.entry(id.try_into()?).or_default().push(found);
             } else {
                 let place = format!("cluster {}, database {database}", cluster.name);

@@ -2,6 +2,7 @@
 //!
 //! Going back is a move too: it carries along what was written since, so nothing that was acknowledged is lost.
 
+mod extensions;
 mod plan;
 mod way;
 
@@ -15,6 +16,7 @@ use strowger::control::moves::{self as rows, Standing};
 use strowger::control::tenants::{self, Tenant};
 use strowger::id::TenantId;
 
+pub use extensions::Extension;
 pub use plan::{Plan, Room, Side, Size, plan};
 pub use way::Way;
 

@@ -10,6 +10,7 @@ use strowger::control::turns::{self, Whose};
 use strowger::id::TenantId;
 use strowger::schema::{self, HISTORY_TABLE};
 
+use super::extensions::{self, Extension};
 use crate::admin_db::AdminDb;
 use crate::error::{Error, Result};
 use crate::placement::{self, Candidate, Wanted};
@@ -36,6 +37,8 @@ pub struct Plan {
     pub bytes: i64,
     /// Each table.
     pub tables: Vec<Size>,
+    /// What its database has beyond Postgres itself.
+    pub extensions: Vec<Extension>,
     /// Why it would have to move offline; nothing: it can be written to while it moves.
     pub only_offline: Vec<String>,
     /// About how long it takes, by its size alone; offline nothing can be written to it for so long.
@@ -112,9 +115,11 @@ pub async fn plan(with: &Provisioner, id: TenantId, to: &str) -> Result<Plan> {
         refused.push(format!("cluster {} has no session left", to.name));
     }
     refused.extend(leftovers(with, &tenant, &there, &there_db).await?);
-    let mut tables = Vec::new();
+    let (mut tables, mut extensions) = (Vec::new(), Vec::new());
     let mut schema_version = None;
     if backup::has_data(&tenant) {
+        extensions = extensions::of(with, (&from, &tenant), (&to, &there), &there_db).await?;
+        refused.extend(extensions::missing(&extensions, &there));
         match sizes(with, &from, &tenant).await {
             Ok((version, sizes)) => (schema_version, tables) = (Some(version), sizes),
             Err(Error::Conflict(why)) => refused.push(why),
@@ -135,6 +140,7 @@ pub async fn plan(with: &Provisioner, id: TenantId, to: &str) -> Result<Plan> {
         rows: tables.iter().map(|table| table.rows).sum(),
         bytes,
         tables,
+        extensions,
         only_offline,
         estimated_s: 1 + bytes / BYTES_PER_S,
         room: Room {

@@ -8,21 +8,30 @@ use strowger::control::jobs::Job;
 use strowger::control::moves::{self, Hold, Move};
 use strowger::control::tenants::{State, Tenant};
 
-use super::{arriving, drop_schemas, hold, registered, turn};
+use super::{admit, arriving, drop_schemas, hold, let_go, registered, turn};
 use crate::Provisioner;
 use crate::admin_db::AdminDb;
 use crate::backup::{self, Target};
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::meter::Meter;
 use crate::replication::{self, Line};
 use crate::steps::{self, Owner};
 
-/// How long the target may take for the last of it: less than servers let writes wait.
-const HELD: Duration = Duration::from_secs(5);
-/// What is read again as a whole, and compared, while nothing is written; of more the rows are counted. In bytes.
-const READ_AGAIN: u64 = 8 << 20;
+/// How long all that is done while writes wait may take. Servers let a write wait for twice as long, and a tenant's login waits a second
+/// longer for a lock: so none is refused when the turn is given up.
+const HELD: Duration = Duration::from_secs(4);
 
-/// Carries a tenant over while it is written to, and turns. What an earlier attempt left is removed first.
-pub(super) async fn carry(with: &Provisioner, job: &Job, tenant: &Tenant, from: &Cluster, to: &Cluster) -> Result<()> {
+/// Carries a tenant over while it is written to, and turns. What an earlier attempt left is removed first, its hold before all else.
+pub(super) async fn carry(
+    with: &Provisioner,
+    job: &Job,
+    (tenant, from): (&Tenant, &Cluster),
+    to: &Cluster,
+    meter: &Meter,
+) -> Result<()> {
+    if tenant.held {
+        let_go(with, job, tenant, from).await?;
+    }
     end(with, tenant).await?;
     let (there, password) = arriving(with, tenant).await?;
     let line = Line::open(with, (from, tenant), (to, &there)).await?;
@@ -44,26 +53,32 @@ pub(super) async fn carry(with: &Provisioner, job: &Job, tenant: &Tenant, from: 
     let copied = line.unlock().await?;
     let into = Owner::of(&mut db, prefix, &there).await?;
     drop_schemas(&into, &prefix.tenant(there.id, "owner")).await?;
-    let target = Target { prefix, tenant: &there, epoch: epoch + 1, writes: tenant.state == State::Active };
+    let target = Target { prefix, tenant: &there, epoch: epoch + 1, writes: tenant.state == State::Active, meter };
     let bytes = backup::carry(&source, tenant, &into, &target).await?;
     into.commit().await?;
     source.lay_down().await?;
     line.subscribe(from, tenant, &way_in, &copied).await?;
+    meter.say("what was written meanwhile follows".to_owned());
     line.catch_up().await?;
 
     let began = Clock::system();
-    hold(with, job, tenant, Hold::Brief).await?;
-    // Whatever was acknowledged is in the source's log when this returns, and nothing comes after it.
-    steps::ensure_grants(with, &mut here, tenant, false).await?;
-    line.reach(&line.acknowledged().await?, HELD).await?;
-    let source = Owner::reading(&mut here, prefix, tenant).await?;
-    let into = Owner::of(&mut db, prefix, &there).await?;
-    backup::catch_up(&source, tenant, &into, &there, bytes <= READ_AGAIN).await?;
-    into.commit().await?;
-    source.lay_down().await?;
-    line.end().await?;
-    note(with, job, tenant, false).await?;
-    turn(with, job, tenant, to, (&there, &password, epoch + 1), &began).await
+    let last = async {
+        hold(with, job, tenant, Hold::Brief).await?;
+        // Whatever was acknowledged is in the source's log when this returns, and nothing comes after it.
+        steps::ensure_grants(with, &mut here, tenant, false).await?;
+        line.reach(&line.acknowledged().await?, HELD).await?;
+        let source = Owner::reading(&mut here, prefix, tenant).await?;
+        let into = Owner::of(&mut db, prefix, &there).await?;
+        backup::catch_up(&source, tenant, &into, &there, bytes).await?;
+        into.commit().await?;
+        source.lay_down().await?;
+        line.end().await?;
+        note(with, job, tenant, false).await?;
+        admit(with, to, &there, &password, epoch + 1).await
+    };
+    let late = |_| Err(Error::Unavailable(format!("the last of it took longer than {HELD:?}: nothing was changed")));
+    tokio::time::timeout(HELD, last).await.unwrap_or_else(late)?;
+    turn(with, job, tenant, epoch + 1, &began).await
 }
 
 async fn note(with: &Provisioner, job: &Job, tenant: &Tenant, replicates: bool) -> Result<()> {

@@ -19,6 +19,7 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::admin_db::AdminDb;
 use crate::error::{Error, Result};
+use crate::meter::Meter;
 use crate::steps::Logins;
 use crate::{Provisioner, backup, moving, steps};
 pub(crate) use kinds::{Step, first, steps, supersedes, undone_by};
@@ -32,6 +33,7 @@ const CLOCKS_DIFFER_S: i64 = 300;
 pub(crate) struct Context<'p> {
     with: &'p Provisioner,
     job: &'p Job,
+    meter: &'p Meter,
     place: Option<(Tenant, Cluster)>,
     session: Session,
 }
@@ -61,7 +63,7 @@ impl Session {
 }
 
 impl<'p> Context<'p> {
-    pub(crate) async fn of(with: &'p Provisioner, job: &'p Job) -> Result<Self> {
+    pub(crate) async fn of(with: &'p Provisioner, job: &'p Job, meter: &'p Meter) -> Result<Self> {
         let place = match job.subject {
             Subject::Tenant(id) => match tenants::get(&with.control, id).await? {
                 Some(tenant) => Some((tenant.clone(), steps::cluster_of(with, &tenant).await?)),
@@ -69,7 +71,7 @@ impl<'p> Context<'p> {
             },
             Subject::Number(_) | Subject::Key(_) | Subject::Ring(_) | Subject::Cluster(_) => None,
         };
-        Ok(Self { with, job, place, session: Session::default() })
+        Ok(Self { with, job, meter, place, session: Session::default() })
     }
 
     /// Whether the tenant is in a state in which the job has nothing to do any more, forward or back.
@@ -138,11 +140,11 @@ impl<'p> Context<'p> {
             (Step::DropRoles, Some((tenant, cluster))) => steps::drop_roles(with, cluster, tenant).await,
             (Step::Shred, Some((tenant, _))) => steps::shred(with, self.job, tenant.id).await,
             (Step::DropBackups, Some((tenant, _))) => backup::destroy_all(with, tenant.id).await,
-            (Step::Fill, Some((tenant, cluster))) => backup::fill(with, self.job, tenant, cluster).await,
-            (Step::Beside, Some((tenant, cluster))) => backup::beside(with, self.job, tenant, cluster).await,
+            (Step::Fill, Some(place)) => backup::fill(with, self.job, place, self.meter).await,
+            (Step::Beside, Some(place)) => backup::beside(with, self.job, place, self.meter).await,
             (Step::Swap, Some((tenant, cluster))) => backup::swap(with, self.job, tenant, cluster).await,
             (Step::MakeReady, Some((tenant, _))) => moving::make_ready(with, self.job, tenant).await,
-            (Step::Carry, Some((tenant, cluster))) => moving::carry(with, self.job, tenant, cluster).await,
+            (Step::Carry, Some(place)) => moving::carry(with, self.job, place, self.meter).await,
             (Step::Leave, Some((tenant, _))) => moving::leave(with, tenant).await,
             (Step::DropOther, Some((tenant, _))) => moving::drop_other(with, tenant).await,
             (Step::BackUp, Some((tenant, cluster))) => backup::back_up(with, self.job, tenant, cluster).await,
@@ -255,6 +257,15 @@ impl<'p> Context<'p> {
             return Err(Error::Conflict(format!("job {} is not due: the tenant's grace lasts", self.job.id)));
         }
         Ok(())
+    }
+}
+
+/// Ends what an attempt that was stopped in the middle of a step still has under way: it would run on beside what takes it back.
+pub(crate) async fn break_off(with: &Provisioner, job: &Job) -> Result<()> {
+    let Subject::Tenant(id) = job.subject else { return Ok(()) };
+    match tenants::get(&with.control, id).await? {
+        Some(tenant) => moving::break_off(with, &tenant).await,
+        None => Ok(()),
     }
 }
 

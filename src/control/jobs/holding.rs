@@ -76,7 +76,7 @@ pub async fn checkpoint(
     // Not waited for until it is on disk: a step is carried out again without harm if this is lost.
     let sql = sqlx::AssertSqlSafe(format!(
         "with quick as materialized (select set_config('synchronous_commit', 'off', true))
-         update jobs set step = $3, steps_done = $4, steps_total = $5, lease_until = now() + {LEASE}
+         update jobs set step = $3, detail = null, steps_done = $4, steps_total = $5, lease_until = now() + {LEASE}
          from quick where id = $1 and holder = $2 and attempts = $6 and state = 'running' returning {COLUMNS}"
     ));
     let row = sqlx::query(sql)
@@ -91,27 +91,46 @@ pub async fn checkpoint(
     row.as_ref().map(from_row).transpose()
 }
 
-/// Says that its holder is alive; `false` when the job is no longer the holder's. One that this attempt has just done, in the change that
-/// made its last step true, has no holder and is not lost.
-pub async fn beat(control: &Control, job: &Job, holder: &str) -> Result<bool, ControlError> {
+/// Says that its holder is alive and how far it is; the job as it stands now, `None` when it is no longer the holder's. One that this
+/// attempt has just done, in the change that made its last step true, has no holder and is not lost.
+pub async fn beat(
+    control: &Control,
+    job: &Job,
+    holder: &str,
+    detail: Option<&str>,
+) -> Result<Option<Job>, ControlError> {
+    // Not waited for until it is on disk: the next one says the same.
     let sql = sqlx::AssertSqlSafe(format!(
-        "update jobs set lease_until = case when holder is not null then now() + {LEASE} end
-         where id = $1 and attempts = $3 and (holder = $2 or state = 'done')"
+        "with quick as materialized (select set_config('synchronous_commit', 'off', true))
+         update jobs set lease_until = case when holder is not null then now() + {LEASE} end, detail = case when holder is not null then $4 end
+         from quick where id = $1 and attempts = $3 and (holder = $2 or state = 'done')
+         returning {COLUMNS}"
     ));
-    Ok(sqlx::query(sql).bind(job.id).bind(holder).bind(job.attempts).execute(control.pool()).await?.rows_affected() > 0)
+    let row = sqlx::query(sql).bind(job.id).bind(holder).bind(job.attempts).bind(detail);
+    row.fetch_optional(control.pool()).await?.as_ref().map(from_row).transpose()
 }
 
-/// Keeps a job the holder's until the change ends; `false` when it is not the holder's any more.
+/// Keeps a job the holder's until the change ends; `false` when it is not the holder's any more, or was cancelled while it is carried out.
 pub async fn keep(change: &mut Change, job: &Job, holder: &str) -> Result<bool, ControlError> {
-    let sql = "select 1 from jobs where id = $1 and holder = $2 and attempts = $3 and state = 'running' for update";
-    let row = sqlx::query(sql).bind(job.id).bind(holder).bind(job.attempts).fetch_optional(change.conn()).await?;
-    Ok(row.is_some())
+    let sql = "select 1 from jobs where id = $1 and holder = $2 and attempts = $3 and undo = $4 and state = 'running' for update";
+    let row = sqlx::query(sql).bind(job.id).bind(holder).bind(job.attempts).bind(job.undo);
+    Ok(row.fetch_optional(change.conn()).await?.is_some())
+}
+
+/// The job as it stands now, if somebody has cancelled it while its holder carries it out.
+pub async fn cancelled(control: &Control, job: &Job, holder: &str) -> Result<Option<Job>, ControlError> {
+    let sql = sqlx::AssertSqlSafe(format!(
+        "select {COLUMNS} from jobs
+         where id = $1 and holder = $2 and attempts = $3 and state = 'running' and undo and not $4"
+    ));
+    let row = sqlx::query(sql).bind(job.id).bind(holder).bind(job.attempts).bind(job.undo);
+    row.fetch_optional(control.pool()).await?.as_ref().map(from_row).transpose()
 }
 
 /// Ends a job that its holder has brought to an end.
 pub async fn end(control: &Control, job: &Job, holder: &str, state: State) -> Result<(), ControlError> {
     let sql =
-        "update jobs set state = $3, holder = null, lease_until = null, ended_at = now(), steps_done = steps_total
+        "update jobs set state = $3, detail = null, holder = null, lease_until = null, ended_at = now(), steps_done = steps_total
                where id = $1 and holder = $2 and attempts = $4";
     sqlx::query(sql).bind(job.id).bind(holder).bind(state.as_str()).bind(job.attempts).execute(control.pool()).await?;
     Ok(())
@@ -128,7 +147,7 @@ pub async fn done(change: &mut Change, job: i64) -> Result<(), ControlError> {
 
 /// Notes a failed attempt. It is tried again later each time, at most every five minutes, unless it is given up.
 pub async fn fail(control: &Control, job: &Job, holder: &str, error: &str, give_up: bool) -> Result<(), ControlError> {
-    let sql = "update jobs set holder = null, lease_until = null,
+    let sql = "update jobs set holder = null, lease_until = null, detail = null,
                       state = case when not $3 then 'queued' when undo then 'recovery_failed' else 'failed' end,
                       ended_at = case when $3 then now() end,
                       not_before = now() + least(300, power(2, least(attempts - 1, 9))) * interval '1 second',

@@ -16,7 +16,9 @@ use super::{Control, ControlError};
 use crate::id::TenantId;
 
 pub use asking::{Begin, approve, begin, cancel, queue, request, retry, supersede};
-pub use holding::{HOLDER_PREFIX, Wanted, beat, checkpoint, claim, done, end, expire, fail, keep, keeps_tenant_out};
+pub use holding::{
+    HOLDER_PREFIX, Wanted, beat, cancelled, checkpoint, claim, done, end, expire, fail, keep, keeps_tenant_out,
+};
 pub use subject::Subject;
 
 macro_rules! kinds {
@@ -152,6 +154,8 @@ pub struct Job {
     pub undo: bool,
     /// The step that is being carried out, or was last.
     pub step: Option<String>,
+    /// How far that step is, in words, if it takes long and somebody is at it.
+    pub detail: Option<String>,
     /// How many steps are done.
     pub steps_done: i32,
     /// Of how many.
@@ -194,7 +198,7 @@ impl Job {
 }
 
 const COLUMNS: &str =
-    "id, kind, subject, state, undo, step, steps_done, steps_total, attempts, params, params::text as params_text,
+    "id, kind, subject, state, undo, step, detail, steps_done, steps_total, attempts, params, params::text as params_text,
                        errors, asked_by, created_at, not_before, deadline, approval";
 
 fn from_row(row: &PgRow) -> Result<Job, ControlError> {
@@ -205,6 +209,7 @@ fn from_row(row: &PgRow) -> Result<Job, ControlError> {
         state: row.try_get::<&str, _>("state")?.parse()?,
         undo: row.try_get("undo")?,
         step: row.try_get("step")?,
+        detail: row.try_get("detail")?,
         steps_done: row.try_get("steps_done")?,
         steps_total: row.try_get("steps_total")?,
         attempts: row.try_get("attempts")?,

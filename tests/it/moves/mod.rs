@@ -4,6 +4,7 @@ mod doctor;
 mod kills;
 pub(crate) mod online;
 mod refusals;
+mod stopped;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -10,12 +10,12 @@ use strowger::clock::Clock;
 use strowger::control::clusters::Isolation;
 use strowger::control::{Control, work};
 use strowger::directory::{Directory, Staleness};
+use strowger::id::TenantId;
 use strowger::tenant::{Limits, Router, Write, memories};
 use uuid::Uuid;
 
 use super::{WRITE, beside, ends, scopes, succeeded, tenant_now, url_of};
 use crate::backup::filled::fill;
-use crate::backup::psql;
 use crate::crash::tapped::Tapped;
 use crate::support::counting_proxy::Moment;
 use crate::support::{Server, World, world};
@@ -50,13 +50,13 @@ pub(crate) async fn parts(w: &World) -> Vec<String> {
 
 /// Writers that number what they write, each server's for itself, and send nothing twice.
 #[derive(Default)]
-struct Writers {
-    stop: AtomicBool,
+pub(super) struct Writers {
+    pub(super) stop: AtomicBool,
     acknowledged: [AtomicUsize; 2],
 }
 
 impl Writers {
-    async fn write(&self, which: usize, server: &Server, token: &str) {
+    pub(super) async fn write(&self, which: usize, server: &Server, token: &str) {
         let client = Client::builder().retry(reqwest::retry::never()).build().unwrap();
         let url = format!("{}/v1/memories", server.base_url);
         while !self.stop.load(Ordering::Relaxed) {
@@ -69,12 +69,28 @@ impl Writers {
         }
     }
 
-    async fn more(&self) {
+    pub(super) async fn more(&self) {
         let before = self.acknowledged.each_ref().map(|n| n.load(Ordering::Relaxed));
         crate::support::until("both go on", async || {
             self.acknowledged.iter().zip(before).all(|(now, before)| now.load(Ordering::Relaxed) > before + 10)
         })
         .await;
+    }
+
+    /// What was acknowledged is where the tenant lives, once each, and nothing else.
+    pub(super) async fn all_is_there(&self, w: &World, id: TenantId) {
+        let now = tenant_now(w, id).await;
+        let db = w.superuser(&now.cluster, &now.database).await;
+        for which in 0..2 {
+            let sql = format!(
+                "select content::bigint from {}.memories where user_id = '+1555000111{which}' order by content::bigint",
+                now.schema
+            );
+            let found: Vec<i64> = db.query(&sql, &[]).await.unwrap().iter().map(|row| row.get(0)).collect();
+            let acknowledged = i64::try_from(self.acknowledged[which].load(Ordering::Relaxed)).unwrap();
+            let all: Vec<i64> = (0..acknowledged).collect();
+            assert!(found == all, "server {which}: {} are there, {} were acknowledged", found.len(), all.len());
+        }
     }
 }
 
@@ -104,17 +120,7 @@ async fn moved_while_written_to(w: Arc<World>, from: Isolation, to: Isolation) {
         println!("{from:?} to {to:?}, {cluster}: nothing written for {} ms", shown["write_pause_ms"]);
         assert!(shown["write_pause_ms"].is_i64(), "{shown}");
     }
-    let now = tenant_now(&w, tenant.id).await;
-    for which in 0..2 {
-        let sql = format!(
-            "select content from {}.memories where user_id = '+1555000111{which}' order by content::int",
-            now.schema
-        );
-        let found: Vec<usize> =
-            psql(&url_of(here, &now), &["-c", &sql], "").lines().map(|line| line.parse().unwrap()).collect();
-        let all: Vec<usize> = (0..writers.acknowledged[which].load(Ordering::Relaxed)).collect();
-        assert!(found == all, "server {which}: {} are there, {} were acknowledged", found.len(), all.len());
-    }
+    writers.all_is_there(&w, tenant.id).await;
     assert_eq!(parts(&w).await, Vec::<String>::new());
     w.ctl(&["doctor"]).json();
 }

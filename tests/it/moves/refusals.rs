@@ -85,6 +85,31 @@ fn one_server_under_two_names_is_no_way_to_go() {
     });
 }
 
+/// In the database that is there it must be installed; for one that is to be made the server must offer it, which here it does.
+///
+/// Turns red when only the server is asked.
+#[test]
+fn an_extension_that_is_missing_where_a_tenant_goes_is_named() {
+    world(async |w| {
+        let tenant = w.tenant("One", Isolation::Database).await;
+        let dry = ["tenant", "move", "1", "--to", "shared", "--dry-run"];
+        assert_eq!(w.ctl(&dry).json()["extensions"], json!([]));
+        let db = w.superuser("dedicated", &tenant.database).await;
+        db.batch_execute("create extension hstore").await.unwrap();
+        let plan = w.ctl(&dry).json();
+        let found = &plan["extensions"][0];
+        assert_eq!((&found["name"], &found["there"]), (&json!("hstore"), &Value::Null));
+        refused(&w, &["--to", "shared"], "has no extension hstore");
+        let there = w.superuser("shared", &w.prefix.name("shared")).await;
+        there.batch_execute("create extension hstore").await.unwrap();
+        let plan = w.ctl(&dry).json();
+        assert_eq!((&plan["extensions"][0]["there"], &plan["refused"]), (&found["version"], &json!([])));
+        w.ctl(&["tenant", "move", "1", "--to", "shared", "--offline"]).json();
+        let back = w.ctl(&["tenant", "move", "1", "--to", "dedicated", "--dry-run"]).json();
+        assert!(back["extensions"][0]["there"].is_string() && back["refused"] == json!([]), "{back}");
+    });
+}
+
 /// Turns red when a table's size is not asked for.
 #[test]
 fn a_plan_says_what_there_is_and_changes_nothing() {
