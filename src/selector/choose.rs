@@ -146,14 +146,19 @@ impl Index {
         let Compared { best, spoken, near, .. } = compared;
         let mut chosen = Vec::new();
         for tier in [Tier::Knowledge, Tier::Scenario] {
-            let mut of_tier: Vec<usize> = (0..best.len()).filter(|at| self.entries[*at].tier == tier).collect();
+            let of_tier: Vec<usize> = (0..best.len()).filter(|at| self.entries[*at].tier == tier).collect();
             let mut take = |by: &dyn Fn(usize) -> f64, worth: &dyn Fn(usize) -> bool| {
-                let before = |a: &usize, b: &usize| {
+                let order = |a: &usize, b: &usize| {
                     let (x, y) = (&self.entries[*a], &self.entries[*b]);
-                    y.priority.cmp(&x.priority).then(x.id.cmp(&y.id))
+                    by(*b).total_cmp(&by(*a)).then(y.priority.cmp(&x.priority)).then(x.id.cmp(&y.id))
                 };
-                of_tier.sort_unstable_by(|a, b| by(*b).total_cmp(&by(*a)).then_with(|| before(a, b)));
-                chosen.extend(of_tier.iter().copied().filter(|at| worth(*at)).take(WEIGHED));
+                let mut first: Vec<usize> = of_tier.iter().copied().filter(|at| worth(*at)).collect();
+                // The first few of so many: the others need no order among themselves.
+                if first.len() > WEIGHED {
+                    first.select_nth_unstable_by(WEIGHED, order);
+                    first.truncate(WEIGHED);
+                }
+                chosen.extend(first);
             };
             take(&|at| best[at].overlap, &|at| best[at].phrase.is_some());
             take(&|at| spoken.answers[at], &|at| spoken.answers[at] > 0.0);
