@@ -25,8 +25,7 @@ pub async fn in_place(with: &Provisioner, id: Uuid, keep_s: i64) -> Result<Tenan
     let tenant = backup::get(with, id).await?.tenant;
     let held = hold(with, Subject::Tenant(tenant)).await?;
     refuse_unmade(&steps::tenant(with, tenant).await?)?;
-    // Refused here, before anything is begun, if it does not open.
-    backup::whole(with, id).await?;
+    backup::prove(with, id).await?;
     held.run(Kind::Restore, &json!({ "backup": id, "keep_s": keep_s })).await?;
     steps::tenant(with, tenant).await
 }
@@ -54,7 +53,7 @@ fn refuse_unmade(tenant: &Tenant) -> Result<()> {
 
 /// Makes a new tenant of a backup, with an id of its own and no numbers; run again, it finishes, or finds it done.
 pub async fn as_new_tenant(with: &Provisioner, id: Uuid, new: &NewTenant<'_>) -> Result<Tenant> {
-    backup::whole(with, id).await?;
+    backup::prove(with, id).await?;
     tenants::make(with, new, Kind::RestoreAs, &json!({ "backup": id })).await
 }
 

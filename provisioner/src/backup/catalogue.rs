@@ -210,6 +210,11 @@ pub(crate) async fn whole(with: &Provisioner, id: Uuid) -> Result<(Backup, Opene
 }
 
 /// Deletes a backup, under its tenant's lock. Doomed first: one that is half deleted is never restored.
+/// Refuses one that cannot be restored, before anything is begun: every piece of it is opened.
+pub(crate) async fn prove(with: &Provisioner, id: Uuid) -> Result<()> {
+    whole(with, id).await?.1.prove().await
+}
+
 pub(crate) async fn remove(with: &Provisioner, backup: &Backup, reason: &str) -> Result<()> {
     let mut change = with.control.change(&with.actor).await?;
     rows::doom(&mut change, backup, reason).await?;

@@ -24,7 +24,7 @@ mod tally;
 pub(crate) use carry::{carry, catch_up, version_of};
 pub use catalogue::{BACKUPS_TO, get, has_data};
 pub(crate) use catalogue::{
-    back_up, begun, destroy_all, is_scheduled, outlived, promise, remove, retain, store_for, take_back, whole,
+    back_up, begun, destroy_all, is_scheduled, outlived, promise, prove, remove, retain, store_for, take_back, whole,
 };
 pub(crate) use chunks::Opened;
 pub(crate) use dump::dump;
