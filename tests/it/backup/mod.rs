@@ -4,7 +4,10 @@ mod bucket;
 mod damage;
 mod export;
 pub(crate) mod filled;
+mod interrupted;
 mod kills;
+mod large;
+mod meanwhile;
 mod restores;
 mod schedules;
 
