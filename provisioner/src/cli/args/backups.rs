@@ -43,7 +43,7 @@ pub(in crate::cli) enum BackupCommand {
         #[arg(long, default_value = "7d", value_parser = seconds)]
         keep: i64,
     },
-    /// Delete all but the last backup of each of some days, weeks and months; the newest always stays
+    /// Delete all but the last backup of each of some days, weeks and months; the newest and those of earlier moments always stay
     Prune {
         #[arg(long)]
         tenant: Option<TenantId>,
