@@ -20,6 +20,7 @@ mod restoring;
 mod retention;
 mod store;
 mod tally;
+mod strays;
 
 pub(crate) use carry::{carry, catch_up, version_of};
 pub use catalogue::{BACKUPS_TO, get, has_data};
@@ -34,3 +35,5 @@ pub use format::{Manifest, Sequence, Table};
 pub(crate) use load::{Target, load};
 pub(crate) use restoring::{beside, fill, swap};
 pub(crate) use store::Store;
+pub use strays::{Is, Stray};
+pub(crate) use strays::{delete_strays, strays};

@@ -10,6 +10,7 @@ mod large;
 mod meanwhile;
 mod restores;
 mod schedules;
+mod strays;
 
 use std::path::PathBuf;
 use std::process::Command;
