@@ -10,6 +10,7 @@
 mod carry;
 mod catalogue;
 mod chunks;
+mod csv;
 mod dump;
 mod export;
 mod extract;

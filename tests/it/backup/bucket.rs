@@ -116,7 +116,7 @@ fn a_bucket_holds_what_a_folder_does() {
         let alone = ["--server-key-ring", ring.to_str().unwrap(), "backup", "extract", "--from", &place];
         run_in(&ctl.environment, &[&alone[..], &["--output", "json", "--out", out.to_str().unwrap()]].concat(), "")
             .json();
-        assert!(std::fs::metadata(out.join("outbox.copy")).unwrap().len() > 24 << 20);
+        assert!(std::fs::metadata(out.join("outbox.csv")).unwrap().len() > 24 << 20);
 
         let newest = ctl.run(&["backup", "create", "--tenant", "1"]).json()[0]["id"].as_str().unwrap().to_owned();
         let pruned = ctl.run(&["backup", "prune", "--daily", "0", "--weekly", "0", "--monthly", "0"]).json();
