@@ -20,8 +20,8 @@ mod past;
 mod restoring;
 mod retention;
 mod store;
-mod tally;
 mod strays;
+mod tally;
 
 pub(crate) use carry::{carry, catch_up, version_of};
 pub use catalogue::{BACKUPS_TO, get, has_data};
