@@ -6,7 +6,6 @@ mod export;
 pub(crate) mod filled;
 mod interrupted;
 mod kills;
-mod large;
 mod meanwhile;
 mod restores;
 mod schedules;

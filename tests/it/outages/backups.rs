@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::json;
 use strowger::control::clusters::Isolation;
 use strowger::control::jobs::Kind;
 use strowger::control::tenants::Tenant;
@@ -98,104 +97,46 @@ fn a_restore_outlives_its_servers() {
     private_world(async |w| {
         let tenant = w.tenant("One", Isolation::Schema).await;
         let catalog = Catalog::read(&w).await;
-        let made = w.ctl(&["backup", "create", "--tenant", "1", "--to", store(&w).to_str().unwrap()]).json();
-        struck_everywhere(&w, &tenant, catalog, &["backup", "restore", made[0]["id"].as_str().unwrap(), "--in-place"])
-            .await;
-    });
-}
-
-/// The two schemas change places, each with what was acknowledged while it was live.
-#[test]
-fn an_undoing_outlives_its_servers() {
-    private_world(async |w| {
-        let tenant = w.tenant("One", Isolation::Schema).await;
-        let catalog = Catalog::read(&w).await;
-        let made = w.ctl(&["backup", "create", "--tenant", "1", "--to", store(&w).to_str().unwrap()]).json();
-        w.ctl(&["backup", "restore", made[0]["id"].as_str().unwrap(), "--in-place"]).json();
-        struck_everywhere(&w, &tenant, catalog, &["backup", "undo", "1"]).await;
-    });
-}
-
-/// Strikes a command that puts something in the place of what is live.
-async fn struck_everywhere(w: &World, tenant: &Tenant, catalog: Catalog, command: &[&str]) {
-    let tapped = Tapped::new(w).await;
-    // From here on there is something that is kept, as there will be.
-    tapped.run(command).await;
-    let steps = steps_of(w, &tapped, Kind::Restore, command).await;
-    let writer = Writer::default();
-    let mut struck = 0;
-    let striking = async {
-        let mut known = BTreeSet::new();
-        for death in deaths(&steps, SERVERS.len()) {
-            let (server, when) = (SERVERS[death.who], format!("{} {death:?}", SERVERS[death.who]));
-            writer.more().await;
-            let earlier = writer.acknowledged();
-            known.extend(found(w, tenant, &tenant.schema).await);
-            // Done once, another restore would drop what this one kept.
-            if !strike(w, &tapped, &death, server, command).await {
-                tapped.run(command).await;
-            }
-            struck += 1;
-            assert_eq!(w.ctl(&["tenant", "show", "1"]).json()["state"], "active", "{when}");
-            known.extend(writer.acknowledged().difference(&earlier));
-            let [live, kept] = schemas(w, tenant, &when).await;
-            let mut both = found(w, tenant, &live).await;
-            both.extend(found(w, tenant, &kept).await);
-            writer.finds(&both, &known, &when);
-            writer.more().await;
-            let doctor = w.ctl(&["doctor"]);
-            assert_eq!(doctor.code, Some(0), "{when}: {} {}", doctor.stdout, doctor.stderr);
-            // The next restore drops what this one kept.
-            known.clear();
-        }
-        writer.end();
-    };
-    tokio::join!(striking, writer.write(w, tenant.id));
-    println!("{command:?}: {struck} deaths of source and control database");
-    let control = crate::jobs::control(w).await;
-    control.batch_execute("update replaced_schemas set kept_until = now()").await.unwrap();
-    assert_eq!(provisioner::restore::end_kept(&w.with).await.unwrap(), 1);
-    catalog.still_holds(w).await;
-    w.ctl(&["audit", "verify"]).json();
-}
-
-/// One tenant of each name, with all that the backup holds, whoever died meanwhile.
-///
-/// Turns red when the schema is filled and committed apart from its tables, or a second tenant is reserved.
-#[test]
-fn a_new_tenant_of_a_backup_outlives_its_servers() {
-    private_world(async |w| {
-        let tenant = w.tenant("One", Isolation::Schema).await;
-        let remember =
-            "insert into memories (user_id, content) select 'client', n::text from generate_series(1, 100) n";
-        w.as_tenant(tenant.id).await.execute(remember, &[]).await.unwrap();
-        let made = w.ctl(&["backup", "create", "--tenant", "1", "--to", store(&w).to_str().unwrap()]).json();
         let tapped = Tapped::new(&w).await;
-        let restore = |name: &str| {
-            let id = made[0]["id"].as_str().unwrap();
-            ["backup", "restore", id, "--as-new-tenant", "--isolation", "schema", "--name", name].map(str::to_owned)
-        };
-        let first = restore("0");
-        let steps = steps_of(&w, &tapped, Kind::RestoreAs, &first.each_ref().map(String::as_str)).await;
+        let made = w.ctl(&["backup", "create", "--tenant", "1", "--to", store(&w).to_str().unwrap()]).json();
+        let restore = ["backup", "restore", made[0]["id"].as_str().unwrap(), "--in-place"];
+        // From here on there is something that is kept, as there will be.
+        tapped.run(&restore).await;
+        let steps = steps_of(&w, &tapped, Kind::Restore, &restore).await;
+        let writer = Writer::default();
         let mut struck = 0;
-        for death in deaths(&steps, SERVERS.len()) {
-            struck += 1;
-            let (server, when) = (SERVERS[death.who], format!("{} {death:?}", SERVERS[death.who]));
-            let command = restore(&struck.to_string());
-            let command = command.each_ref().map(String::as_str);
-            strike(&w, &tapped, &death, server, &command).await;
-            let (again, _) = tapped.run(&command).await;
-            assert_eq!((&again["state"], &again["name"]), (&json!("active"), &json!(struck.to_string())), "{when}");
-            let new = i32::try_from(again["customer_id"].as_i64().unwrap()).unwrap().try_into().unwrap();
-            let new = provisioner::tenants::get(&w.with, new).await.unwrap();
-            let mut there = found(&w, &new, &new.schema).await;
-            there.sort_unstable();
-            assert!(there.into_iter().eq(1..=100), "{when}");
-            let doctor = w.ctl(&["doctor"]);
-            assert_eq!(doctor.code, Some(0), "{when}: {} {}", doctor.stdout, doctor.stderr);
-        }
-        println!("backup restore --as-new-tenant: {struck} deaths of where it is made and control database");
-        assert_eq!(w.ctl(&["tenant", "list"]).json().as_array().unwrap().len(), 2 + struck);
+        let striking = async {
+            let mut known = BTreeSet::new();
+            for death in deaths(&steps, SERVERS.len()) {
+                let (server, when) = (SERVERS[death.who], format!("{} {death:?}", SERVERS[death.who]));
+                writer.more().await;
+                let earlier = writer.acknowledged();
+                known.extend(found(&w, &tenant, &tenant.schema).await);
+                // Done once, another one would drop what this one kept.
+                if !strike(&w, &tapped, &death, server, &restore).await {
+                    tapped.run(&restore).await;
+                }
+                struck += 1;
+                assert_eq!(w.ctl(&["tenant", "show", "1"]).json()["state"], "active", "{when}");
+                known.extend(writer.acknowledged().difference(&earlier));
+                let [live, kept] = schemas(&w, &tenant, &when).await;
+                let mut both = found(&w, &tenant, &live).await;
+                both.extend(found(&w, &tenant, &kept).await);
+                writer.finds(&both, &known, &when);
+                writer.more().await;
+                let doctor = w.ctl(&["doctor"]);
+                assert_eq!(doctor.code, Some(0), "{when}: {} {}", doctor.stdout, doctor.stderr);
+                // The next restore drops what this one kept.
+                known.clear();
+            }
+            writer.end();
+        };
+        tokio::join!(striking, writer.write(&w, tenant.id));
+        println!("backup restore --in-place: {struck} deaths of source and control database");
+        let control = crate::jobs::control(&w).await;
+        control.batch_execute("update replaced_schemas set kept_until = now()").await.unwrap();
+        assert_eq!(provisioner::restore::end_kept(&w.with).await.unwrap(), 1);
+        catalog.still_holds(&w).await;
         w.ctl(&["audit", "verify"]).json();
     });
 }
