@@ -12,7 +12,7 @@ use strowger::vault::MasterRing;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-pub use crate::backup::{BACKUPS_TO, get, has_data};
+pub use crate::backup::{BACKUPS_TO, Is, Stray, get, has_data};
 pub use strowger::control::schedules::Keep;
 
 use crate::admin_db::AdminDb;
@@ -109,6 +109,14 @@ pub async fn prune(with: &Provisioner, tenant: Option<TenantId>, keep: Keep, dry
         }
     }
     Ok(gone)
+}
+
+/// What lies in a store, the one for all unless another is named, and the catalogue does not know; deleted if it is to be, but for what our
+/// ring does not open.
+pub async fn strays(with: &Provisioner, place: Option<&str>, delete: bool) -> Result<Vec<Stray>> {
+    let store = Store::named(&store_for(with, place).await?)?;
+    store.must_be_there().await?;
+    if delete { backup::delete_strays(with, &store).await } else { backup::strays(with, &store).await }
 }
 
 /// Has tenants backed up by the worker from now on; `None` for all that have no schedule of their own.

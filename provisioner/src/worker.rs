@@ -166,6 +166,9 @@ async fn look_around(with: &Provisioner, oldest_transaction_s: i64) {
         if let Err(error) = moves::end_kept(with).await {
             tracing::warn!(%error, "cannot drop what is kept no longer where tenants lived before");
         }
+        if let Err(error) = archives::look(with).await {
+            tracing::warn!(%error, "cannot note how archives are");
+        }
         look_over(with, oldest_transaction_s).await;
     }
 }

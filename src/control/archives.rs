@@ -23,6 +23,8 @@ pub struct Archive {
     pub aside: String,
     /// What we make and keep ourselves; `None` for an operator's own archive.
     pub ours: Option<Ours>,
+    /// When archiving was ended; what was archived by then is there.
+    pub ended_at: Option<OffsetDateTime>,
 }
 
 /// An archive that we make ourselves.
@@ -35,7 +37,8 @@ pub struct Ours {
     pub kept_days: i32,
 }
 
-const SELECT: &str = "select a.cluster_id, c.name, a.stanza, a.config, a.aside, a.repo, a.sealed_pass, a.kept_days
+const SELECT: &str =
+    "select a.cluster_id, c.name, a.stanza, a.config, a.aside, a.repo, a.sealed_pass, a.kept_days, a.ended_at
      from archives a join clusters c on c.id = a.cluster_id";
 
 fn from_row(row: &PgRow) -> Result<Archive, ControlError> {
@@ -50,6 +53,7 @@ fn from_row(row: &PgRow) -> Result<Archive, ControlError> {
         config: row.try_get(3)?,
         aside: row.try_get(4)?,
         ours,
+        ended_at: row.try_get(8)?,
     })
 }
 
@@ -65,7 +69,7 @@ pub async fn get(control: &Control, cluster: ClusterId) -> Result<Option<Archive
     sqlx::query(sql).bind(cluster.0).fetch_optional(control.pool()).await?.as_ref().map(from_row).transpose()
 }
 
-/// Registers an archive, or says anew what is known of it.
+/// Registers an archive, or says anew what is known of it. Whether it has ended stays.
 pub async fn put(change: &mut Change, new: &Archive) -> Result<(), ControlError> {
     let sql = "insert into archives (cluster_id, stanza, config, aside, repo, sealed_pass, kept_days)
                values ($1, $2, $3, $4, $5, $6, $7)
@@ -88,6 +92,34 @@ pub async fn put(change: &mut Change, new: &Archive) -> Result<(), ControlError>
         "kept_days": ours.map(|ours| ours.kept_days),
     });
     change.record("archive.put", None, detail).await
+}
+
+/// Notes that nothing is archived any more, from now on; or that it is again.
+pub async fn end(change: &mut Change, archive: &Archive, ended: bool) -> Result<(), ControlError> {
+    let sql = "update archives set ended_at = case when $2 then coalesce(ended_at, now()) end, failing_since = null
+               where cluster_id = $1";
+    sqlx::query(sql).bind(archive.cluster.0).bind(ended).execute(change.conn()).await?;
+    let detail = serde_json::json!({ "cluster": archive.cluster_name, "ended": ended });
+    change.record("archive.end", None, detail).await
+}
+
+/// Forgets an archive of which nothing is left, or that was never ours to keep.
+pub async fn forget(change: &mut Change, archive: &Archive) -> Result<(), ControlError> {
+    sqlx::query("delete from archives where cluster_id = $1").bind(archive.cluster.0).execute(change.conn()).await?;
+    change.record("archive.forget", None, serde_json::json!({ "cluster": archive.cluster_name })).await
+}
+
+/// Notes what a cluster says of its archiving: since when it fails, if it does. For figures, which are read here and nowhere else.
+pub async fn saw(
+    control: &Control,
+    cluster: ClusterId,
+    failing_since: Option<OffsetDateTime>,
+) -> Result<(), ControlError> {
+    let sql = "update archives set looked_at = now(), failing_since = case when $2::timestamptz is not null
+                   then least(failing_since, $2) end
+               where cluster_id = $1 and ended_at is null";
+    sqlx::query(sql).bind(cluster.0).bind(failing_since).execute(control.pool()).await?;
+    Ok(())
 }
 
 /// The cluster that a tenant lived on at a moment, if it has moved since: the one that its first move after that left.

@@ -130,6 +130,11 @@ pub async fn list(control: &Control, tenant: Option<TenantId>) -> Result<Vec<Bac
     rows.iter().map(from_row).collect()
 }
 
+/// Those of these ids that the catalogue has, in whatever state.
+pub async fn known(control: &Control, ids: &[Uuid]) -> Result<Vec<Uuid>, ControlError> {
+    Ok(sqlx::query_scalar("select id from backups where id = any($1)").bind(ids).fetch_all(control.pool()).await?)
+}
+
 /// The one of a tenant that was begun and is not complete.
 pub async fn unfinished(control: &Control, tenant: TenantId) -> Result<Option<Backup>, ControlError> {
     let sql = sqlx::AssertSqlSafe(format!("select {COLUMNS} from backups where tenant_id = $1 and state = 'writing'"));

@@ -58,6 +58,16 @@ pub const FAMILIES: &[Family] = &[
     family("strowger_jobs", Some("state"), "Jobs that wait, run, or were given up."),
     family("strowger_job_longest_due_seconds", None, "For how long the job that has waited longest could have begun."),
     family("strowger_work_items", Some("state"), "Work items that wait, are being done, or were given up."),
+    family(
+        "strowger_archives",
+        Some("state"),
+        "Archives of clusters: working, failing, ended, or silent, of which no worker has heard for ten minutes.",
+    ),
+    family(
+        "strowger_archive_longest_failing_seconds",
+        None,
+        "For how long the archive that has failed longest has; 0 when none does.",
+    ),
     family("strowger_control_reconciling", None, "1 while a restored control database is not served from."),
 ];
 
@@ -99,6 +109,16 @@ pub async fn read(control: &Control) -> Result<Vec<Figure>, ControlError> {
             union all
             select 'strowger_work_items', state, count(w.id)
             from (values ('queued'), ('leased'), ('dead')) s (state) left join work_items w using (state) group by state
+            union all
+            select 'strowger_archives', state, count(a.state)
+            from (values ('working'), ('failing'), ('ended'), ('silent')) s (state)
+            left join (select case when ended_at is not null then 'ended'
+                                   when coalesce(looked_at, created_at) < now() - interval '10 minutes' then 'silent'
+                                   when failing_since is not null then 'failing' else 'working' end as state
+                       from archives) a using (state) group by state
+            union all
+            select 'strowger_archive_longest_failing_seconds', '', greatest(coalesce(extract(epoch from now() - min(failing_since)), 0), 0)
+            from archives where ended_at is null
             union all
             select 'strowger_control_reconciling', '', count(*) from installation where reconciling_since is not null)
         select name, label, value::float8 as value from f where value is not null order by name, label";

@@ -1,8 +1,9 @@
-//! What restores replaced, and until when it is kept: one schema a tenant, the last one.
+//! What restores replaced, and until when it is kept: one schema a tenant, the last one. And for how long each restore shut its tenant out.
 
 use serde_json::json;
 use sqlx::Row as _;
 
+use super::jobs::Job;
 use super::{Change, Control, ControlError};
 use crate::id::TenantId;
 
@@ -54,4 +55,36 @@ pub async fn swapped(
 pub async fn forget(change: &mut Change, tenant: TenantId) -> Result<(), ControlError> {
     sqlx::query("delete from replaced_schemas where tenant_id = $1").bind(tenant.get()).execute(change.conn()).await?;
     change.record("restore.forget", Some(tenant), json!({})).await
+}
+
+/// Notes that a restore is about to shut its tenant out. The first time counts.
+pub async fn shut(control: &Control, job: i64) -> Result<(), ControlError> {
+    let sql = "insert into restores (job_id) values ($1) on conflict do nothing";
+    sqlx::query(sql).bind(job).execute(control.pool()).await?;
+    Ok(())
+}
+
+/// Notes that its tenant is served again, if it was shut out. The last time counts.
+pub async fn opened(control: &Control, job: i64) -> Result<(), ControlError> {
+    let sql = "update restores set open_at = clock_timestamp() where job_id = $1";
+    sqlx::query(sql).bind(job).execute(control.pool()).await?;
+    Ok(())
+}
+
+/// For how many milliseconds the newest restore in place of a tenant's data shut it out; `None` when it was not served anyway, or is not
+/// served again.
+pub async fn unavailable_ms(control: &Control, tenant: TenantId) -> Result<Option<i64>, ControlError> {
+    let sql = "select (1000 * extract(epoch from open_at - shut_at))::bigint
+               from jobs left join restores on job_id = id
+               where kind = 'restore' and tenant_id = $1 order by id desc limit 1";
+    let newest: Option<Option<i64>> = sqlx::query_scalar(sql).bind(tenant.get()).fetch_optional(control.pool()).await?;
+    Ok(newest.flatten())
+}
+
+/// Ends a restore that has changed nothing yet, for another one in its place: what it has made aside is not that one's.
+pub async fn forgo(change: &mut Change, tenant: TenantId, job: &Job) -> Result<(), ControlError> {
+    let sql = "update jobs set state = 'cancelled', holder = null, lease_until = null, ended_at = now()
+               where id = $1 and state in ('queued', 'running')";
+    sqlx::query(sql).bind(job.id).execute(change.conn()).await?;
+    change.record("job.cancel", Some(tenant), json!({ "job": job.id, "kind": job.kind })).await
 }

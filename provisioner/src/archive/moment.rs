@@ -53,6 +53,14 @@ pub(crate) async fn refuse(with: &Provisioner, tenant: &Tenant, at: OffsetDateTi
 
 /// The base backup that recovery to a moment begins with.
 pub(crate) async fn base_of(archive: &Archive, at: OffsetDateTime) -> Result<BaseBackup> {
+    if let Some(ended_at) = archive.ended_at.filter(|ended_at| *ended_at <= at) {
+        return Err(Error::Conflict(format!(
+            "{} is after the archive of cluster {} ended, at {}",
+            said(at),
+            archive.cluster_name,
+            said(ended_at)
+        )));
+    }
     let all = bases(archive, postgres_user()?).await?;
     let Some(oldest) = all.first() else {
         return Err(Error::Conflict(format!(

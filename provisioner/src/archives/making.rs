@@ -40,6 +40,7 @@ pub(super) async fn make(with: &Provisioner, cluster: &Cluster, local: &Local, a
         )));
     }
     let (archive, pass) = noted(with, cluster, local, asked).await?;
+    let again = rows::get(&with.control, cluster.id).await?.is_some_and(|known| known.ended_at.is_some());
     lay_out(&archive, local, &pass, user)?;
     let mut create = telling(&archive, cluster, user);
     create.arg("stanza-create");
@@ -54,10 +55,52 @@ pub(super) async fn make(with: &Provisioner, cluster: &Cluster, local: &Local, a
     ] {
         db.batch_execute(&sql).await.map_err(failed())?;
     }
-    if bases(&archive, user).await?.is_empty() {
+    // What was written while nothing was archived is missing between an older one and the log from here on.
+    if again || bases(&archive, user).await?.is_empty() {
         add_base(&archive, cluster, true).await?;
     }
+    if again {
+        let mut change = with.control.change(&with.actor).await?;
+        rows::end(&mut change, &archive, false).await?;
+        change.commit().await?;
+    }
     Ok(())
+}
+
+/// Takes back what `make` told the cluster. The log is handed to nobody from then on, and the archive is left as it is.
+pub(super) async fn end(with: &Provisioner, cluster: &Cluster, archive: &Archive, local: &Local) -> Result<()> {
+    let db = local.superuser.connect("postgres").await?;
+    for sql in [
+        "alter system reset archive_command".to_owned(),
+        "alter system reset archive_timeout".to_owned(),
+        "select pg_reload_conf()".to_owned(),
+        format!("revoke execute on function pg_switch_wal() from {}", ident(&with.installation.prefix.name("admin"))),
+    ] {
+        let failed = Error::postgres(format!("end the archiving of cluster {}", cluster.name));
+        db.batch_execute(&sql).await.map_err(failed)?;
+    }
+    let mut change = with.control.change(&with.actor).await?;
+    rows::end(&mut change, archive, true).await?;
+    Ok(change.commit().await?)
+}
+
+/// Nothing is left of it, so receipts of what is erased from now on do not name it.
+pub(super) async fn forget(with: &Provisioner, cluster: &Cluster, archive: &Archive) -> Result<()> {
+    let place = place(archive);
+    let copies = erasures::copies(&with.control).await?;
+    let mut change = with.control.change(&with.actor).await?;
+    for copy in copies {
+        if copy.cluster.as_ref() == Some(&cluster.name) && Some(&copy.location) == place.as_ref() {
+            erasures::remove_copy(&mut change, copy.id).await?;
+        }
+    }
+    rows::forget(&mut change, archive).await?;
+    Ok(change.commit().await?)
+}
+
+/// As receipts of erasures name it.
+fn place(archive: &Archive) -> Option<String> {
+    archive.ours.as_ref().map(|ours| format!("pgBackRest stanza {} in {}", archive.stanza, ours.repo))
 }
 
 /// The archive as the control database has it from here on, known to receipts of erasures too; and what it is encrypted with.
@@ -82,19 +125,16 @@ async fn noted(with: &Provisioner, cluster: &Cluster, local: &Local, asked: &Ask
         stanza: cluster.name.clone(),
         config: text(&local.home.join(CONFIG))?,
         aside: text(&aside)?,
-        ours: Some(Ours {
-            repo: repo.clone(),
-            pass: key.seal(&cluster.name, pass.expose()),
-            kept_days: asked.kept_days,
-        }),
+        ours: Some(Ours { repo, pass: key.seal(&cluster.name, pass.expose()), kept_days: asked.kept_days }),
+        ended_at: None,
     };
     let mut change = with.control.change(&with.actor).await?;
     rows::put(&mut change, &archive).await?;
     // A full base backup goes once another is as old as what is kept, at the next backup. The other may be a full one's and a backup's
     // interval younger, and the next backup one more interval away.
     let kept = time::Duration::days(asked.kept_days.into()) + FULL_EVERY + EVERY + EVERY;
+    let place = place(&archive).unwrap_or_default();
     for kind in ["backup", "wal-archive"] {
-        let place = format!("pgBackRest stanza {} in {repo}", archive.stanza);
         erasures::put_copy(&mut change, Some(cluster.id), kind, &place, kept.whole_seconds()).await?;
     }
     change.record("archive.enable", None, json!({ "cluster": cluster.name })).await?;

@@ -80,6 +80,7 @@ async fn note(with: &Provisioner, cluster: &Cluster, own: (&Path, &str), aside: 
         config: text(&config)?,
         aside: text(&absolute(aside.unwrap_or(&beside))?)?,
         ours: None,
+        ended_at: None,
     };
     if rows::get(&with.control, cluster.id).await?.is_some_and(|known| known.ours.is_some()) {
         let text =
@@ -90,6 +91,39 @@ async fn note(with: &Provisioner, cluster: &Cluster, own: (&Path, &str), aside: 
     let mut change = with.control.change(&with.actor).await?;
     rows::put(&mut change, &archive).await?;
     Ok(change.commit().await?)
+}
+
+/// Ends the archiving of a private cluster, and leaves what is archived: every moment until now can be restored for as long as that is
+/// there. Gives where it is. Once it is deleted, or if it is an operator's own, it is forgotten: `None`.
+pub async fn disable(with: &Provisioner, name: &str, local: Option<&Local>) -> Result<Option<String>> {
+    let cluster = named(with, name).await?;
+    let archive = archive::of(with, &cluster).await?;
+    let Some(ours) = &archive.ours else {
+        let mut change = with.control.change(&with.actor).await?;
+        rows::forget(&mut change, &archive).await?;
+        change.commit().await?;
+        return Ok(None);
+    };
+    if archive.ended_at.is_some() && !Path::new(&ours.repo).exists() {
+        making::forget(with, &cluster, &archive).await?;
+        return Ok(None);
+    }
+    let Some(local) = local else {
+        let text = format!("cluster {name} archives on the machine where it runs: say this there, with --data");
+        return Err(Error::Conflict(text));
+    };
+    making::end(with, &cluster, &archive, local).await?;
+    Ok(Some(ours.repo.clone()))
+}
+
+/// Asks each cluster that is archived how that goes, and notes it for the figures. One that does not answer is not heard from.
+pub async fn look(with: &Provisioner) -> Result<()> {
+    for archive in rows::list(&with.control).await?.iter().filter(|archive| archive.ended_at.is_none()) {
+        if let Some(failing_since) = status::failing_since(with, archive).await {
+            rows::saw(&with.control, archive.cluster, failing_since).await?;
+        }
+    }
+    Ok(())
 }
 
 /// As pgBackRest's settings, and a command in Postgres's, can hold it.
@@ -112,6 +146,11 @@ pub async fn back_up(with: &Provisioner, name: &str, full: bool) -> Result<()> {
         let text = format!("the archive of cluster {name} is your own: `pgbackrest backup` where that is made");
         return Err(Error::Conflict(text));
     }
+    if archive.ended_at.is_some() {
+        let text =
+            format!("cluster {name} is not archived any more: `strowgerctl cluster archive enable {name}` first");
+        return Err(Error::Conflict(text));
+    }
     making::add_base(&archive, &cluster, full).await?;
     let mut change = with.control.change(&with.actor).await?;
     change.record("archive.back_up", None, json!({ "cluster": name, "full": full })).await?;
@@ -130,6 +169,9 @@ pub async fn keep_up(with: &Provisioner, now: OffsetDateTime) -> Result<Vec<(Str
 }
 
 async fn keep_one_up(with: &Provisioner, archive: &Archive, now: OffsetDateTime) -> Result<()> {
+    if archive.ended_at.is_some() {
+        return Ok(());
+    }
     let all = bases(archive, postgres_user()?).await?;
     let younger = |span, at: Option<OffsetDateTime>| at.is_some_and(|at| now - at < span);
     if younger(EVERY, all.last().map(|base| base.ended_at)) {

@@ -32,6 +32,9 @@ pub struct Status {
     /// What the cluster says; nothing if it does not answer.
     #[serde(flatten)]
     pub archiver: Archiver,
+    /// When archiving was ended; moments after that are in no archive.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub ended_at: Option<OffsetDateTime>,
     /// Oldest first.
     pub base_backups: Vec<BaseBackup>,
     /// What did not answer, and why.
@@ -88,6 +91,7 @@ async fn of(with: &Provisioner, archive: Archive) -> Result<Status> {
         repo: archive.ours.map(|ours| ours.repo),
         reaches_back_to: bases.first().map(BaseBackup::reaches_back_to),
         archiver,
+        ended_at: archive.ended_at,
         base_backups: bases,
         errors,
     })
@@ -109,4 +113,11 @@ async fn ask(with: &Provisioner, archive: &Archive) -> Result<Archiver> {
         last_failed_wal: row.get(4),
         last_failed_at: row.get(5),
     })
+}
+
+/// Since when a cluster has failed to archive, if it fails; nothing if it does not answer.
+pub(super) async fn failing_since(with: &Provisioner, archive: &Archive) -> Option<Option<OffsetDateTime>> {
+    let said = ask(with, archive).await.ok()?;
+    said.archive_mode.as_ref()?;
+    Some(said.last_failed_at.filter(|failed| said.last_archived_at.is_none_or(|archived| *failed > archived)))
 }

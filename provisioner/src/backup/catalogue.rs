@@ -141,9 +141,10 @@ pub(crate) async fn retain(with: &Provisioner, job: &Job, tenant: TenantId) -> R
     Ok(())
 }
 
-/// Those of one tenant's complete backups that are not worth keeping.
+/// Those of one tenant's complete backups that are not worth keeping. One of an earlier moment, out of an archive, is none of them, nor
+/// takes the place of one: somebody wanted just that.
 pub(crate) fn outlived(all: &[Backup], keep: Keep) -> Vec<&Backup> {
-    let complete = all.iter().filter(|backup| backup.state == State::Complete);
+    let complete = all.iter().filter(|backup| backup.state == State::Complete && backup.moment.is_none());
     let (taken, complete): (Vec<_>, Vec<_>) =
         complete.filter_map(|backup| Some((backup.taken.as_ref()?.taken_at, backup))).unzip();
     superfluous(&taken, keep).into_iter().filter_map(|place| complete.get(place).copied()).collect()
@@ -207,6 +208,11 @@ pub(crate) async fn whole(with: &Provisioner, id: Uuid) -> Result<(Backup, Opene
         return Err(Error::Conflict(text));
     }
     Ok((backup, opened))
+}
+
+/// Refuses one that cannot be restored, before anything is begun: every piece of it is opened.
+pub(crate) async fn prove(with: &Provisioner, id: Uuid) -> Result<()> {
+    whole(with, id).await?.1.prove().await
 }
 
 /// Deletes a backup, under its tenant's lock. Doomed first: one that is half deleted is never restored.

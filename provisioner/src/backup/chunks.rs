@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::format::{self, Manifest, Table, Unsealed, chunk_row};
 use super::store::{self, Store, Writing};
+use super::tally::Tally;
 use crate::error::{Error, Result};
 
 /// The text of a piece, at most: what is held in memory, and more than enough for compression.
@@ -77,6 +78,21 @@ impl Opened {
         let opened = self.key.open(&row, &Sealed::<BackupChunk>::from_stored(sealed));
         let small = opened.map_err(|_| bad("does not open: it was changed, or belongs elsewhere"))?;
         zstd::bulk::decompress(small.expose(), PIECE).map_err(|_| bad("is damaged"))
+    }
+
+    /// Reads all of it through and keeps nothing: an error if any of it is not what the manifest says. No Postgres is asked, so this can
+    /// be known before anything is begun.
+    pub(super) async fn prove(mut self) -> Result<()> {
+        self.manifest.known_version()?;
+        let what = format!("backup {}", self.manifest.backup);
+        for table in self.manifest.tables.clone() {
+            let mut tally = Tally::default();
+            for number in 0..table.chunks {
+                tally.feed(&self.piece(&table, number).await?);
+            }
+            tally.expect(&what, &table, "in the store")?;
+        }
+        self.end().await
     }
 
     /// Nothing follows the last piece.

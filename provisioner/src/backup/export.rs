@@ -9,7 +9,7 @@ use strowger::control::tenants::Tenant;
 use strowger::schema::{self, HISTORY_TABLE};
 
 use super::dump::{columns_of, shapes};
-use super::extract::{new_file, new_folder};
+use super::extract::{new_csv, new_file, new_folder};
 use crate::Provisioner;
 use crate::admin_db::AdminDb;
 use crate::error::{Error, Result};
@@ -18,8 +18,8 @@ use crate::steps::Owner;
 const README: &str = "\
 # Everything of one tenant
 
-One CSV file for each table, as Postgres writes it: UTF-8, a header line, fields in double quotes where needed, nothing between two
-commas for NULL and \"\" for an empty text. All files are of one moment. `export.json` says which moment, and how many rows each file has.
+One CSV file for each table: UTF-8, a header line, every value in double quotes, nothing between two commas for NULL. All files are of
+one moment. `export.json` says which moment, and how many rows each file has.
 Columns that are computed from others are left out. What a table and a column mean is said in the migrations that make them
 (tenant-migrations/ of Strowger). Files are loaded with `\\copy TABLE (COLUMNS) from 'TABLE.csv' with (format csv, header)`.
 ";
@@ -34,18 +34,16 @@ pub(crate) async fn export(with: &Provisioner, db: &mut AdminDb, tenant: &Tenant
     new_folder(out)?;
     let mut counts = serde_json::Map::new();
     for table in shapes(&owner, &schema::tables(version)).await? {
-        let name = format!("{}.csv", table.name);
-        let mut file = std::io::BufWriter::new(new_file(out, &name)?);
-        let sql = format!("copy {} to stdout with (format csv, header)", columns_of(&table));
-        // A row is a message; the header is one too.
-        let mut messages: u64 = 0;
-        let mut rows = std::pin::pin!(owner.copy_out(&sql).await?);
+        let (name, mut file) = new_csv(out, &table)?;
+        // A row is a message.
+        let mut count: u64 = 0;
+        let mut rows = std::pin::pin!(owner.copy_out(&format!("copy {} to stdout", columns_of(&table))).await?);
         while let Some(bytes) = rows.try_next().await.map_err(Error::postgres(format!("read {}", table.name)))? {
-            file.write_all(&bytes).map_err(Error::io(format!("write {name}")))?;
-            messages += 1;
+            file.feed(&bytes).map_err(Error::io(format!("write {name}")))?;
+            count += 1;
         }
         file.flush().map_err(Error::io(format!("write {name}")))?;
-        counts.insert(table.name, messages.saturating_sub(1).into());
+        counts.insert(table.name, count.into());
     }
     owner.lay_down().await?;
     let shown = json!({ "customer_id": tenant.id, "at": at.to_string(), "schema_version": version, "rows": counts });

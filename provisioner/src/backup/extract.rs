@@ -1,18 +1,20 @@
 //! A backup as files that psql loads without us.
 
-use std::io::Write as _;
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use strowger::schema;
 
 use super::chunks::Opened;
+use super::csv::Csv;
 use super::dump::columns_of;
-use super::format::Manifest;
+use super::format::{Manifest, Table};
 use crate::error::{Error, Result};
 use crate::steps;
 
-/// Writes `load.sql`, a `.copy` file for each table, and the manifest in the clear, into a new folder.
+/// Writes `load.sql`, a CSV file for each table, and the manifest in the clear, into a new folder.
 pub(crate) async fn extract(mut from: Opened, out: &Path) -> Result<Manifest> {
     let version = from.manifest.schema_version;
     if !(1..=schema::MAX).contains(&version) {
@@ -21,11 +23,11 @@ pub(crate) async fn extract(mut from: Opened, out: &Path) -> Result<Manifest> {
     new_folder(out)?;
     let manifest = from.manifest.clone();
     for table in &manifest.tables {
-        let mut file = new_file(out, &format!("{}.copy", table.name))?;
+        let (name, mut file) = new_csv(out, table)?;
         for number in 0..table.chunks {
-            let text = from.piece(table, number).await?;
-            file.write_all(&text).map_err(Error::io(format!("write {}.copy", table.name)))?;
+            file.feed(&from.piece(table, number).await?).map_err(Error::io(format!("write {name}")))?;
         }
+        file.flush().map_err(Error::io(format!("write {name}")))?;
     }
     from.end().await?;
     let json = serde_json::to_vec_pretty(&manifest).unwrap_or_default();
@@ -38,7 +40,7 @@ fn load_sql(manifest: &Manifest) -> String {
     let names: Vec<&str> = manifest.tables.iter().map(|table| table.name.as_str()).collect();
     let mut sql = format!(
         "-- Tenant {} at {}. In this folder: psql -v ON_ERROR_STOP=1 -f load.sql DATABASE\n\
-         -- It makes a schema named {} and fails if there is one.\nbegin;\ncreate schema {2};\nset local search_path = {2};\n",
+         -- It makes a schema named {} and fails if there is one.\n\\encoding UTF8\nbegin;\ncreate schema {2};\nset local search_path = {2};\n",
         manifest.customer_id,
         manifest.taken_at,
         schema::name(manifest.customer_id),
@@ -46,7 +48,7 @@ fn load_sql(manifest: &Manifest) -> String {
     sql.push_str(&schema::batch_to(manifest.schema_version, &steps::now()));
     sql.push_str(&format!("truncate {};\n", names.join(", ")));
     for table in &manifest.tables {
-        sql.push_str(&format!("\\copy {} from '{}.copy'\n", columns_of(table), table.name));
+        sql.push_str(&format!("\\copy {} from '{}.csv' with (format csv, header)\n", columns_of(table), table.name));
         for at in &table.sequences {
             sql.push_str(&format!(
                 "select setval(pg_get_serial_sequence('{}', '{}'), {}, {});\n",
@@ -64,9 +66,17 @@ pub(super) fn new_folder(out: &Path) -> Result<()> {
     made.map_err(Error::io(format!("create the folder {}", out.display())))
 }
 
-pub(super) fn new_file(out: &Path, name: &str) -> Result<std::fs::File> {
+pub(super) fn new_file(out: &Path, name: &str) -> Result<File> {
     let opened = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(out.join(name));
     opened.map_err(Error::io(format!("create {name}")))
+}
+
+/// A table's file, with the names of its columns in it; and how it is called.
+pub(super) fn new_csv(out: &Path, table: &Table) -> Result<(String, Csv<BufWriter<File>>)> {
+    let name = format!("{}.csv", table.name);
+    let mut csv = Csv::new(BufWriter::new(new_file(out, &name)?));
+    csv.header(&table.columns).map_err(Error::io(format!("write {name}")))?;
+    Ok((name, csv))
 }
 
 fn write(out: &Path, name: &str, bytes: &[u8]) -> Result<()> {

@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use strowger::id::TenantId;
+use strowger::schema;
 use strowger::vault::{BackupKey, BackupManifest, DataKey, MasterRing, Scope, Sealed, WrappedKey};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -48,6 +49,20 @@ pub struct Manifest {
     pub lsn: String,
     /// In the order in which `data` holds them.
     pub tables: Vec<Table>,
+}
+
+impl Manifest {
+    /// Its schema version, by whose migrations it is restored; one that this build does not have is refused.
+    pub(super) fn known_version(&self) -> Result<i32> {
+        if (1..=schema::MAX).contains(&self.schema_version) {
+            return Ok(self.schema_version);
+        }
+        Err(Error::Conflict(format!(
+            "the backup has schema version {} and this build knows up to {}: use the newer strowgerctl",
+            self.schema_version,
+            schema::MAX
+        )))
+    }
 }
 
 /// One table.

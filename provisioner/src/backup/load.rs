@@ -36,13 +36,7 @@ pub(crate) struct Target<'a> {
 ///
 /// The identity row is made anew. The mirror of numbers stays empty: whose a number is was decided since, in control.
 pub(crate) async fn load(owner: &Owner<'_>, mut from: Opened, target: &Target<'_>) -> Result<Manifest> {
-    let (version, tenant) = (from.manifest.schema_version, target.tenant);
-    if !(1..=schema::MAX).contains(&version) {
-        return Err(Error::Conflict(format!(
-            "the backup has schema version {version} and this build knows up to {}: use the newer strowgerctl",
-            schema::MAX
-        )));
-    }
+    let (version, tenant) = (from.manifest.known_version()?, target.tenant);
     let what = format!("backup {}", from.manifest.backup);
     let keys = lay_out(owner, target, version, &from.manifest.tables, &what).await?;
     let bytes = from.manifest.tables.iter().map(|table| table.bytes).sum();
@@ -58,6 +52,7 @@ pub(crate) async fn load(owner: &Owner<'_>, mut from: Opened, target: &Target<'_
         compare(owner, &what, table).await?;
         target.meter.add(table.bytes);
     }
+    same_sequences(&manifest.tables, &shapes(owner, &schema::tables(version)).await?, &what)?;
     owner.run(&schema::between(version + 1..=schema::MAX, &steps::now())).await?;
     name(owner, target).await?;
     owner.run(&steps::rights(target.prefix, tenant, target.writes).1).await?;
@@ -149,7 +144,7 @@ async fn fill(owner: &Owner<'_>, from: &mut Opened, table: &Table, meter: &Meter
             into.send(Cursor::new(text)).await.map_err(failed())?;
         }
     }
-    expect(&format!("backup {}", from.manifest.backup), table, &tally, "in the store")?;
+    tally.expect(&format!("backup {}", from.manifest.backup), table, "in the store")?;
     if let Some(mut into) = into {
         into.as_mut().finish().await.map_err(failed())?;
     }
@@ -163,7 +158,7 @@ pub(super) async fn compare(owner: &Owner<'_>, what: &str, table: &Table) -> Res
     while let Some(bytes) = rows.try_next().await.map_err(Error::postgres(format!("read {} back", table.name)))? {
         tally.feed(&bytes);
     }
-    expect(what, table, &tally, "read back")?;
+    tally.expect(what, table, "read back")?;
     set_sequences(owner, table).await
 }
 
@@ -182,12 +177,42 @@ pub(super) async fn set_sequences(owner: &Owner<'_>, table: &Table) -> Result<()
     Ok(())
 }
 
-fn expect(what: &str, table: &Table, tally: &Tally, which: &str) -> Result<()> {
-    if (tally.rows, tally.bytes, tally.checksum()) == (table.rows, table.bytes, table.checksum.clone()) {
-        return Ok(());
+/// Every sequence stands where it stood.
+pub(super) fn same_sequences(read: &[Table], filled: &[Table], what: &str) -> Result<()> {
+    for table in read {
+        let there = filled.iter().find(|filled| filled.name == table.name).map(|filled| &filled.sequences);
+        if there != Some(&table.sequences) {
+            return Err(Error::Conflict(format!(
+                "{what}: a sequence of {} stands elsewhere: nothing was changed",
+                table.name
+            )));
+        }
     }
-    Err(Error::Conflict(format!(
-        "{what}: {} {which} has {} rows and {} bytes and should have {} and {}, or the same with other content: nothing was changed",
-        table.name, tally.rows, tally.bytes, table.rows, table.bytes
-    )))
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::format::Sequence;
+    use super::{Table, same_sequences};
+
+    fn table(last_value: i64) -> Table {
+        let sequence = Sequence { column: "id".into(), last_value, is_called: true };
+        Table {
+            name: "calls".into(),
+            columns: Vec::new(),
+            rows: 0,
+            bytes: 0,
+            checksum: String::new(),
+            chunks: 0,
+            sequences: vec![sequence],
+        }
+    }
+
+    #[test]
+    fn a_sequence_that_stands_elsewhere_or_is_missing_is_refused() {
+        assert!(same_sequences(&[table(7)], &[table(7)], "x").is_ok());
+        assert!(same_sequences(&[table(7)], &[table(6)], "x").is_err());
+        assert!(same_sequences(&[table(7)], &[], "x").is_err());
+    }
 }

@@ -10,6 +10,7 @@
 mod carry;
 mod catalogue;
 mod chunks;
+mod csv;
 mod dump;
 mod export;
 mod extract;
@@ -19,12 +20,13 @@ mod past;
 mod restoring;
 mod retention;
 mod store;
+mod strays;
 mod tally;
 
 pub(crate) use carry::{carry, catch_up, version_of};
 pub use catalogue::{BACKUPS_TO, get, has_data};
 pub(crate) use catalogue::{
-    back_up, begun, destroy_all, is_scheduled, outlived, promise, remove, retain, store_for, take_back, whole,
+    back_up, begun, destroy_all, is_scheduled, outlived, promise, prove, remove, retain, store_for, take_back, whole,
 };
 pub(crate) use chunks::Opened;
 pub(crate) use dump::dump;
@@ -34,3 +36,5 @@ pub use format::{Manifest, Sequence, Table};
 pub(crate) use load::{Target, load};
 pub(crate) use restoring::{beside, fill, swap};
 pub(crate) use store::Store;
+pub use strays::{Is, Stray};
+pub(crate) use strays::{delete_strays, strays};

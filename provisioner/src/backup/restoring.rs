@@ -5,7 +5,7 @@ use serde_json::Value;
 use strowger::control::clusters::Cluster;
 use strowger::control::jobs::Job;
 use strowger::control::restores::{self, Kept};
-use strowger::control::tenants::Tenant;
+use strowger::control::tenants::{State, Tenant};
 use strowger::schema::{self, HISTORY_TABLE};
 use uuid::Uuid;
 
@@ -60,7 +60,8 @@ pub(crate) async fn beside(
         // A restore that was given up; nobody was ever served from it.
         owner.run(&format!("drop schema {} cascade", ident(schema.get(0)))).await?;
     }
-    load(&owner, opened, &Target { prefix, tenant: &aside, epoch: epoch + 1, writes: true, meter }).await?;
+    let writes = tenant.state == State::Active && !tenant.held;
+    load(&owner, opened, &Target { prefix, tenant: &aside, epoch: epoch + 1, writes, meter }).await?;
     owner.commit().await
 }
 

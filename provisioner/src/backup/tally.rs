@@ -2,6 +2,9 @@
 
 use aws_lc_rs::digest::{Context, SHA256};
 
+use super::format::Table;
+use crate::error::{Error, Result};
+
 /// Counts COPY text as it passes, in pieces of any size.
 ///
 /// The checksum is the sum, modulo 2^128, of the first sixteen bytes of each line's SHA-256: Postgres promises no order of rows, and
@@ -37,6 +40,17 @@ impl Tally {
     /// In hexadecimal.
     pub(crate) fn checksum(&self) -> String {
         format!("{:032x}", self.sum)
+    }
+
+    /// What was counted must be what a table is said to have. `what` and `which` say of what it was counted, and where.
+    pub(super) fn expect(&self, what: &str, table: &Table, which: &str) -> Result<()> {
+        if (self.rows, self.bytes, self.checksum()) == (table.rows, table.bytes, table.checksum.clone()) {
+            return Ok(());
+        }
+        Err(Error::Conflict(format!(
+            "{what}: {} {which} has {} rows and {} bytes and should have {} and {}, or the same with other content: nothing was changed",
+            table.name, self.rows, self.bytes, table.rows, table.bytes
+        )))
     }
 }
 

@@ -36,6 +36,18 @@ pub(super) async fn run(with: &Provisioner, command: &Archive, data: Option<&Pat
             archives::back_up(with, cluster, *full).await?;
             Some(cluster.as_str())
         }
+        Archive::Disable { cluster } => {
+            // A server of one's own is none of them.
+            let local = data.and_then(|data| Embedded::local(data, cluster).ok());
+            let Some(repo) = archives::disable(with, cluster, local.as_ref()).await? else {
+                return show(output, &json!({ "cluster": cluster, "forgotten": true }));
+            };
+            say(&format!(
+                "nothing more is archived; {repo} is left, and what was written up to now can be restored from it. Delete it when you want \
+                 no more of it, and say this again: then receipts of erasures name it no more"
+            ));
+            Some(cluster.as_str())
+        }
         Archive::Status { cluster } => cluster.as_deref(),
     };
     let told = archives::status(with, name).await?;
@@ -52,7 +64,7 @@ fn in_short(one: &Status) -> serde_json::Value {
         "cluster": one.cluster, "repo": one.repo, "reaches_back_to": one.reaches_back_to.map(|at| at.to_string()),
         "last_archived_wal": one.archiver.last_archived_wal,
         "last_archived_at": one.archiver.last_archived_at.map(|at| at.to_string()),
-        "failures": one.archiver.failures, "base_backups": one.base_backups.len(),
+        "ended_at": one.ended_at.map(|at| at.to_string()), "failures": one.archiver.failures, "base_backups": one.base_backups.len(),
     })
 }
 

@@ -45,6 +45,7 @@ pub(super) async fn run(with: &Provisioner, command: &BackupCommand, output: Out
             let keep = Keep { daily: *daily, weekly: *weekly, monthly: *monthly };
             backups::prune(with, *tenant, keep, *dry_run).await?.into_iter().map(shown).collect()
         }
+        BackupCommand::Strays { place, delete } => json!(backups::strays(with, place.as_deref(), *delete).await?),
         BackupCommand::Extract { id, from, out } => {
             let place = match (id, from) {
                 (Some(id), _) => backups::place(with, *id).await?,

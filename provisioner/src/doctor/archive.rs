@@ -9,7 +9,8 @@ use crate::admin_db::AdminDb;
 use crate::error::Result;
 
 pub(super) async fn look(with: &Provisioner, db: &AdminDb, ward: &mut Ward<'_>) -> Result<()> {
-    if archives::get(&with.control, ward.cluster.id).await?.is_none() {
+    let archive = archives::get(&with.control, ward.cluster.id).await?;
+    if archive.is_none_or(|archive| archive.ended_at.is_some()) {
         return Ok(());
     }
     let sql = "select last_failed_wal from pg_stat_archiver

@@ -1,6 +1,7 @@
 //! What the control database says of itself: stuck numbers, given-up jobs, sealed values that do not open.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use strowger::clock::Clock;
 use strowger::control::jobs::{self, Job, State as JobState, Subject};
@@ -10,15 +11,18 @@ use strowger::control::sealed::{self, Value, What};
 use strowger::control::tenants::State;
 use strowger::control::tokens::{self, LegacyFor};
 use strowger::control::work;
-use strowger::control::{accounts, schedules};
+use strowger::control::{accounts, installation, schedules};
 use strowger::id::TenantId;
 use strowger::vault::{AuthToken, DataKey, LoginPassword, NamedSecret, Scope, Sealed, WorkPayload};
 
 use super::{Finding, Known, Remedy};
 use crate::Provisioner;
-use crate::error::Result;
+use crate::backup::{self, Is, Store, Stray};
+use crate::error::{Error, Result};
 
 const HERE: &str = "control";
+/// A store of backups that takes longer to be listed is said not to answer.
+const STORE_ANSWERS: Duration = Duration::from_secs(20);
 
 pub(super) async fn look(with: &Provisioner, known: &Known) -> Result<Vec<Finding>> {
     let mut found = given_up(with).await?;
@@ -29,6 +33,7 @@ pub(super) async fn look(with: &Provisioner, known: &Known) -> Result<Vec<Findin
     found.extend(dead_work(with).await?);
     found.extend(forgotten_tenants(with, known).await?);
     found.extend(late_backups(with).await?);
+    found.extend(stray_backups(with).await?);
     Ok(found)
 }
 
@@ -209,6 +214,38 @@ async fn late_backups(with: &Provisioner) -> Result<Vec<Finding>> {
         Finding::new(code, HERE, what, advice)
     };
     Ok(late.iter().map(finding).collect())
+}
+
+/// What lies where backups go and the catalogue does not know. A catalogue that was restored is not asked before it is right.
+async fn stray_backups(with: &Provisioner) -> Result<Vec<Finding>> {
+    let place = installation::setting(&with.control, backup::BACKUPS_TO).await?;
+    let Some(place) = place.filter(|_| !with.installation.reconciling) else { return Ok(Vec::new()) };
+    let look = async { backup::strays(with, &Store::named(&place)?).await };
+    let looked = tokio::time::timeout(STORE_ANSWERS, look).await;
+    let silent = || Error::Unavailable(format!("{place} did not answer within {} seconds", STORE_ANSWERS.as_secs()));
+    let strays = match looked.unwrap_or_else(|_| Err(silent())) {
+        Ok(strays) => strays,
+        Err(error) => {
+            let what = format!("where backups go cannot be looked at from here: {error}");
+            let advice = "see that it is there, and that whoever runs `strowgerctl` may read it; a worker must too";
+            return Ok(vec![Finding::new("backup.unreadable", place, what, advice)]);
+        }
+    };
+    let finding = |stray: &Stray| {
+        let (whose, advice) = match stray.customer_id {
+            None => ("a part of a backup".to_owned(), "`strowgerctl backup strays --delete` deletes it".to_owned()),
+            Some(id) => (
+                format!("a backup of tenant {id}"),
+                format!(
+                    "`strowgerctl backup extract --from {}/{}` reads it, `strowgerctl backup strays --delete` deletes it",
+                    stray.store, stray.id
+                ),
+            ),
+        };
+        let what = format!("{whose} that the catalogue does not know lies under {}", stray.id);
+        Finding::new("backup.stray", stray.store.clone(), what, advice)
+    };
+    Ok(strays.iter().filter(|stray| stray.is != Is::Foreign).map(finding).collect())
 }
 
 /// Tenants that nobody is bringing to the end they are meant for.

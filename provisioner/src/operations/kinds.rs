@@ -138,16 +138,18 @@ pub(crate) fn steps(kind: Kind) -> &'static [Step] {
         Kind::Rewrap => &[MasterKnown, Rewrap],
         Kind::Backup => &[BackUp, Prune],
         Kind::RestoreAs => &[Reservation, Roles, Database, Fill, Activate],
-        Kind::Restore => &[Beside, Fence, Swap, Roles, Grants, Settle],
+        // A tenant that may only read is let in when there is nothing that it could write to.
+        Kind::Restore => &[Beside, Fence, Swap, Grants, Roles, Settle],
         Kind::Move => &[MakeReady, Carry, Settle, Leave],
     }
 }
 
 /// The step at which a job that was begun before is gone on with. A repair begins again: it is about what is so now, and what it had
-/// put right may have been undone since.
+/// put right may have been undone since. A restore that has shut its tenant out does so again: a repair may have let it in since.
 pub(crate) fn first(kind: Kind, reached: Option<&str>) -> usize {
     let reached = reached.filter(|_| kind != Kind::Repair);
-    reached.and_then(|name| steps(kind).iter().position(|step| step.name() == name)).unwrap_or(0)
+    let at = reached.and_then(|name| steps(kind).iter().position(|step| step.name() == name)).unwrap_or(0);
+    if kind == Kind::Restore { at.min(1) } else { at }
 }
 
 /// What taking a job back means to the operator; `None` for a kind that is taken back by its opposite.

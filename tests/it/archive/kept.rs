@@ -8,7 +8,7 @@ use provisioner::settings::Settings;
 use provisioner::{Provisioner, archives, erase};
 use serde_json::Value;
 use strowger::clock::Clock;
-use strowger::control::Actor;
+use strowger::control::{Actor, figures};
 use time::{Duration, OffsetDateTime};
 
 use super::{come, in_time, keep_backups, now, processes, refused, remember, tenant};
@@ -69,8 +69,8 @@ async fn base_backups_are_added_failures_are_told_and_an_erased_tenant_goes_out_
     let _up = Up::start(&folder);
     in_time("a worker has made it", async || bases(&folder) == ["full"]).await;
 
-    failing(&folder).await;
     let with = provisioner(&folder).await;
+    failing(&folder, &with).await;
     let (today, day) = (Clock::system().now(), Duration::DAY);
     keep_up(&with, today).await;
     assert_eq!(bases(&folder), ["full"], "there is one of today");
@@ -79,7 +79,7 @@ async fn base_backups_are_added_failures_are_told_and_an_erased_tenant_goes_out_
     erased(&folder, &with).await;
 }
 
-async fn failing(folder: &Folder) {
+async fn failing(folder: &Folder, with: &Provisioner) {
     let doctor = || folder.ctl(&["doctor"], "");
     assert_eq!(doctor().code, Some(0), "{}", doctor().stdout);
     let db = folder.superuser("shared", "postgres").await;
@@ -91,9 +91,15 @@ async fn failing(folder: &Folder) {
     assert!(status(folder)["last_failed_wal"].is_string());
     assert!(status(folder)["errors"][0].as_str().unwrap().contains("pgBackRest says"), "{}", status(folder));
     assert!(doctor().stdout.contains("archive.failing"), "{}", doctor().stdout);
+    let archives = async |state: &str| {
+        let all = figures::read(with.control()).await.unwrap();
+        all.iter().find(|figure| figure.name == "strowger_archives" && figure.label == state).unwrap().value
+    };
+    in_time("a worker has heard of it", async || archives("failing").await > 0.5).await;
     std::fs::rename(repo.with_extension("away"), &repo).unwrap();
     db.batch_execute(switch).await.unwrap();
     in_time("it is archived", async || doctor().code == Some(0)).await;
+    in_time("a worker has heard of that", async || archives("working").await > 0.5).await;
 }
 
 /// A tenant is erased for good once no base backup from before is left, whatever its receipt promised.

@@ -1,6 +1,7 @@
 //! One tenant as it was at a moment. pgBackRest archives the private clusters of an embedded installation; one of them is restored aside,
 //! asked, and gone.
 
+mod ended;
 mod kept;
 mod kills;
 

@@ -6,6 +6,7 @@ use strowger::control::tenants::Tenant;
 
 use super::filled::fill;
 use super::{content, psql, url_of};
+use crate::crash::tapped::{Tapped, in_lanes, some_deaths};
 use crate::jobs::{control, until, worker_in};
 use crate::support::{Proxy, Ran, S3, World, run_in, world};
 
@@ -116,7 +117,7 @@ fn a_bucket_holds_what_a_folder_does() {
         let alone = ["--server-key-ring", ring.to_str().unwrap(), "backup", "extract", "--from", &place];
         run_in(&ctl.environment, &[&alone[..], &["--output", "json", "--out", out.to_str().unwrap()]].concat(), "")
             .json();
-        assert!(std::fs::metadata(out.join("outbox.copy")).unwrap().len() > 24 << 20);
+        assert!(std::fs::metadata(out.join("outbox.csv")).unwrap().len() > 24 << 20);
 
         let newest = ctl.run(&["backup", "create", "--tenant", "1"]).json()[0]["id"].as_str().unwrap().to_owned();
         let pruned = ctl.run(&["backup", "prune", "--daily", "0", "--weekly", "0", "--monthly", "0"]).json();
@@ -248,5 +249,42 @@ fn what_was_cut_or_swapped_in_a_bucket_is_refused() {
         s3.delete(&of(&id, "data"));
         refused(&verify(), 1, "no such object");
         assert_eq!(ctl.run(&["backup", "show", &id]).json()["state"], "complete", "looking changes nothing");
+    });
+}
+
+/// Killed at statements all along, and run again: each backup is whole, and the bucket holds what the list says.
+///
+/// Turns red when an object without its manifest counts as a backup.
+#[test]
+fn a_killed_backup_or_restore_with_a_bucket_is_finished_when_run_again() {
+    in_lanes(async |w, lane| {
+        let mut s3 = S3::start();
+        let tapped = Tapped::new(&w).await.with(s3.environment(s3.port));
+        let tenant = w.tenant("One", Isolation::Schema).await;
+        let create = ["backup", "create", "--tenant", "1", "--to", STORE];
+        let (made, statements) = tapped.run(&create).await;
+        for (at, moment) in some_deaths(4, statements, lane) {
+            tapped.stop_or_end(at, moment, &create).await;
+            let (again, _) = tapped.run(&create).await;
+            assert_eq!(again[0]["state"], "complete", "{moment:?} {at}");
+            let listed = w.ctl(&["backup", "list"]).json();
+            let ids = listed.as_array().unwrap().iter().map(|backup| backup["id"].as_str().unwrap());
+            let mut keys: Vec<String> =
+                ids.flat_map(|id| ["data", "manifest"].map(|name| format!("nightly/{id}/{name}"))).collect();
+            keys.push("nightly/.strowger-backups".into());
+            keys.sort_unstable();
+            assert_eq!(s3.keys(), keys, "{moment:?} {at}");
+        }
+        let restore = ["backup", "restore", made[0]["id"].as_str().unwrap(), "--in-place"];
+        let (_, more) = tapped.run(&restore).await;
+        for (at, moment) in some_deaths(12, more, lane) {
+            if !tapped.stop_or_end(at, moment, &restore).await {
+                continue;
+            }
+            assert_eq!(tapped.run(&restore).await.0["state"], "active", "{moment:?} {at}");
+            w.as_tenant(tenant.id).await.query("select * from memories", &[]).await.unwrap();
+        }
+        println!("with a bucket: killed along {statements} and {more} statements ({lane:?})");
+        w.ctl(&["doctor"]).json();
     });
 }

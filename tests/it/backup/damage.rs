@@ -6,6 +6,7 @@ use strowger::control::clusters::Isolation;
 
 use super::filled::fill;
 use super::{back_up, lying, store, url_of};
+use crate::crash::Catalog;
 use crate::support::{World, world};
 
 /// Where each piece begins and ends in `data`.
@@ -68,6 +69,65 @@ fn a_changed_cut_or_swapped_piece_is_refused() {
         refused(&w, &id, "is not one");
         std::fs::write(path(&id, "manifest"), &manifest).unwrap();
         w.ctl(&["backup", "verify", &id]).json();
+    });
+}
+
+/// A restore of what cannot be restored: no job, no tenant, nothing on a cluster.
+async fn refused_to_restore(w: &World, config: &Path, id: &str, why: &str) {
+    let begun = || [["job", "list"], ["tenant", "list"]].map(|list| w.ctl(&list).json());
+    let before = begun();
+    let new = ["--as-new-tenant", "--name", "Again", "--isolation", "schema"];
+    for how in [&["--in-place"][..], &new] {
+        let catalog = Catalog::read(w).await;
+        let config = ["--config", config.to_str().unwrap(), "--output", "json"];
+        let ran = crate::support::run(&[&config[..], &["backup", "restore", id], how].concat(), "");
+        let said = &ran.stderr;
+        assert!(matches!(ran.code, Some(1 | 3)) && said.contains(why), "{why} {how:?}: {:?} {said}", ran.code);
+        assert_eq!(begun(), before, "{why} {how:?}");
+        catalog.still_holds(w).await;
+    }
+}
+
+/// Turns red when a restore looks at no more than the manifest before it begins.
+#[test]
+fn what_is_damaged_is_not_begun_to_be_restored() {
+    world(async |w| {
+        let (one, two) = (w.tenant("One", Isolation::Schema).await, w.tenant("Two", Isolation::Schema).await);
+        fill(&url_of(&one), &one.schema);
+        let [id, other, theirs] =
+            [&one, &one, &two].map(|tenant| back_up(&w, tenant)["id"].as_str().unwrap().to_owned());
+        let read = |id: &str| std::fs::read(store(&w).join(id).join("data")).unwrap();
+        let put = |data: &[u8]| std::fs::write(store(&w).join(&id).join("data"), data).unwrap();
+        let config = w.dir.join("strowgerctl.toml");
+        let whole = read(&id);
+        // Where all tables but the last have been read by then.
+        let last = pieces(&whole).pop().unwrap();
+        let mut changed = whole.clone();
+        changed[last.end - 1] ^= 1;
+        for (data, why) in [
+            (&changed[..], "does not open"),
+            (&whole[..last.end - 7], "is cut off"),
+            (&whole[..last.start], "is missing"),
+            (&[&whole[..], b"x"].concat(), "follows its end"),
+            (&read(&other), "does not open"),
+        ] {
+            put(data);
+            refused_to_restore(&w, &config, &id, why).await;
+        }
+        put(&whole);
+
+        let control = crate::jobs::control(&w).await;
+        control.batch_execute(&format!("update backups set tenant_id = 1 where id = '{theirs}'")).await.unwrap();
+        refused_to_restore(&w, &config, &theirs, "tenant 2's").await;
+
+        let (ring, with_it) = (w.dir.join("other.ring"), w.dir.join("other.toml"));
+        std::fs::write(&ring, strowger::vault::MasterRing::generate("s1").as_bytes()).unwrap();
+        let settings = std::fs::read_to_string(&config).unwrap();
+        assert!(settings.contains("server.ring"));
+        std::fs::write(&with_it, settings.replace("server.ring", "other.ring")).unwrap();
+        refused_to_restore(&w, &with_it, &id, "nothing was changed").await;
+
+        w.ctl(&["backup", "restore", &id, "--in-place"]).json();
     });
 }
 

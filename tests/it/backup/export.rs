@@ -45,3 +45,26 @@ fn pruning_leaves_the_newest_in_the_store() {
         assert_eq!(lying(&w), [last["id"].as_str().unwrap()]);
     });
 }
+
+/// Turns red when a backup of an earlier moment counts as one of its day: then it goes, or the one that was made on that day does.
+#[test]
+fn a_backup_of_an_earlier_moment_stays_and_takes_nobodys_place() {
+    world(async |w| {
+        let tenant = w.tenant("One", Isolation::Schema).await;
+        let [first, last, past] = [(); 3].map(|()| back_up(&w, &tenant)["id"].as_str().unwrap().to_owned());
+        let control = crate::jobs::control(&w).await;
+        let aged = format!(
+            "update backups set taken_at = date_trunc('day', now()) - interval '3 days' where id = '{first}';
+             update backups set taken_at = date_trunc('day', now()) - interval '3 days' + interval '1 hour' where id = '{past}';
+             update backups set moment = taken_at where id = '{past}'"
+        );
+        control.batch_execute(&aged).await.unwrap();
+        let prune = |daily: &str| w.ctl(&["backup", "prune", "--daily", daily]).json();
+        assert_eq!(prune("2").as_array().unwrap().len(), 0);
+        let gone = prune("1");
+        assert_eq!((gone.as_array().unwrap().len(), gone[0]["id"].as_str().unwrap()), (1, first.as_str()));
+        let mut left = [last, past];
+        left.sort_unstable();
+        assert_eq!(lying(&w), left);
+    });
+}

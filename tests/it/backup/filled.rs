@@ -2,14 +2,25 @@
 
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
-use proptest::test_runner::TestRunner;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use super::psql;
 
 /// Any text that Postgres stores, as SQL; now and then one that COPY must not take for something else.
 fn text(runner: &mut TestRunner) -> String {
-    let odd =
-        prop::sample::select(vec!["", "\\N", "\\.", "a\tb", "a\nb\r\n", "'; --", "\\x00", "💈 Zoë \u{202e}", "null"]);
+    let odd = prop::sample::select(vec![
+        "",
+        "\\N",
+        "\\.",
+        "x\n\\.\ny",
+        "\n\\.\r\n\\N",
+        "a\tb",
+        "a\nb\r\n",
+        "'; --",
+        "\\x00",
+        "💈 Zoë \u{202e}",
+        "null",
+    ]);
     let any = any::<String>().prop_map(|text| text.replace('\0', ""));
     let text = prop_oneof![odd.prop_map(str::to_owned), any].new_tree(runner).unwrap().current();
     // Hexadecimal, so that neither psql nor we quote anything.
@@ -17,11 +28,22 @@ fn text(runner: &mut TestRunner) -> String {
     format!("convert_from('\\x{hex}', 'UTF8')")
 }
 
+/// What texts are drawn by. It is printed, so that what was drawn once can be drawn again: `STROWGER_TEST_SEED=…`.
+fn seeded() -> TestRunner {
+    let seed = match std::env::var("STROWGER_TEST_SEED") {
+        Ok(seed) => seed.parse().expect("STROWGER_TEST_SEED is a number"),
+        Err(_) => uuid::Uuid::new_v4().as_u64_pair().0,
+    };
+    println!("STROWGER_TEST_SEED={seed}");
+    let bytes: Vec<u8> = [seed, 0, 0, 0].iter().flat_map(|word| word.to_be_bytes()).collect();
+    TestRunner::new_with_rng(Config::default(), TestRng::from_seed(RngAlgorithm::ChaCha, &bytes))
+}
+
 /// Puts rows into every table: random texts, the ends of each type, nothing, and more than a piece of a backup holds.
 ///
 /// A new table is missed by `a_backup_is_what_the_tenant_has` until it stands here.
 pub(crate) fn fill(url: &str, schema: &str) {
-    let mut runner = TestRunner::default();
+    let mut runner = seeded();
     let mut sql = format!("set search_path = {schema};\n");
     for n in 0..12 {
         let mut t = || text(&mut runner);

@@ -4,9 +4,12 @@ mod bucket;
 mod damage;
 mod export;
 pub(crate) mod filled;
+mod interrupted;
 mod kills;
+mod meanwhile;
 mod restores;
 mod schedules;
+mod strays;
 
 use std::path::PathBuf;
 use std::process::Command;

@@ -1,4 +1,4 @@
-//! A backup made data again: as another tenant, in place under a client that writes, taken back, from an older schema, killed anywhere.
+//! A backup made data again: as another tenant, in place under a client that writes, taken back, from an older schema.
 
 use serde_json::{Value, json};
 use strowger::control::clusters::Isolation;
@@ -7,10 +7,9 @@ use strowger::id::TenantId;
 
 use super::filled::fill;
 use super::{back_up, content, psql, url_of};
-use crate::crash::tapped::{Tapped, in_lanes, some_deaths};
 use crate::support::{World, world};
 
-async fn tenant_of(w: &World, shown: &Value) -> Tenant {
+pub(super) async fn tenant_of(w: &World, shown: &Value) -> Tenant {
     provisioner::tenants::get(&w.with, id_of(shown)).await.unwrap()
 }
 
@@ -19,7 +18,7 @@ fn id_of(shown: &Value) -> TenantId {
 }
 
 /// What is waiting to be carried over is the old tenant's to do.
-fn without_outbox(content: &str) -> String {
+pub(super) fn without_outbox(content: &str) -> String {
     let mut tables: Vec<&str> = content.split("== ").collect();
     tables.retain(|table| !table.starts_with("outbox\n"));
     tables.join("== ")
@@ -185,29 +184,5 @@ fn a_restore_in_place_loses_no_acknowledged_write_and_is_taken_back() {
         assert_eq!(provisioner::restore::end_kept(&w.with).await.unwrap(), 1);
         let sql = "select string_agg(nspname, ' ') from pg_namespace where nspname like 'tenant_1%'";
         assert_eq!(psql(&url_of(&tenant), &["-c", sql], "").trim(), "tenant_1");
-    });
-}
-
-/// Killed at statements all along, and run again: restored, served, and beside it only what was replaced.
-#[test]
-fn a_killed_restore_is_finished_when_run_again() {
-    in_lanes(async |w, lane| {
-        let tapped = Tapped::new(&w).await;
-        let tenant = w.tenant("One", Isolation::Schema).await;
-        let backup = back_up(&w, &tenant);
-        let restore = ["backup", "restore", backup["id"].as_str().unwrap(), "--in-place"];
-        let (_, statements) = tapped.run(&restore).await;
-        for (at, moment) in some_deaths(6, statements, lane) {
-            if !tapped.stop_or_end(at, moment, &restore).await {
-                continue;
-            }
-            let (again, _) = tapped.run(&restore).await;
-            assert_eq!(again["state"], "active", "{moment:?} {at}");
-            w.as_tenant(tenant.id).await.query("select * from memories", &[]).await.unwrap();
-            let sql = "select count(*) filter (where nspname like '%\\_o%'), count(*) from pg_namespace where nspname like 'tenant_1%'";
-            assert_eq!(psql(&url_of(&tenant), &["-c", sql], "").trim(), "1|2", "{moment:?} {at}");
-        }
-        println!("backup restore --in-place: killed along {statements} statements ({lane:?})");
-        w.ctl(&["doctor"]).json();
     });
 }

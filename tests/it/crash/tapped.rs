@@ -77,6 +77,8 @@ fn side_by_side<F: Future<Output = ()>>(lanes: &[Moment], situation: impl Fn(Arc
 pub(crate) struct Tapped {
     tap: Tap,
     config: PathBuf,
+    /// What else the command finds in its environment.
+    environment: Vec<(&'static str, String)>,
     /// Where control is, and where the proxy before it is.
     ports: (u16, u16),
     /// The command that is being looked at.
@@ -93,11 +95,17 @@ impl Tapped {
         let tapped = Self {
             tap,
             config: world.dir.join("strowgerctl-tapped.toml"),
+            environment: Vec::new(),
             ports: (real, port),
             running: AtomicU32::new(0),
         };
         tapped.follow(world);
         tapped
+    }
+
+    /// The same with more in its environment.
+    pub(crate) fn with(self, environment: Vec<(&'static str, String)>) -> Self {
+        Self { environment, ..self }
     }
 
     /// Takes over the world's settings as they are now.
@@ -110,6 +118,7 @@ impl Tapped {
     pub(crate) fn spawn(&self, args: &[&str]) -> Child {
         let mut command = Command::new(strowgerctl());
         command.arg("--config").arg(&self.config).args(["--output", "json"]).args(args);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         command.spawn().unwrap()
     }

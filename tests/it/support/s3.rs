@@ -74,6 +74,11 @@ impl S3 {
         self.ask(&json!(["delete", key]));
     }
 
+    /// As if everything had been written two days ago.
+    pub(crate) fn age(&mut self) {
+        self.ask(&json!(["age"]));
+    }
+
     /// Keeps parts of uploads waiting, and whoever reads data.
     pub(crate) fn hold_data(&mut self) {
         self.ask(&json!(["hold data"]));

@@ -1,9 +1,11 @@
 """moto's S3 over HTTP, with signatures checked. Reads commands as lines of JSON, answers each with one."""
-import base64, json, os, sys, threading
+import base64, datetime, json, os, sys, threading
 
 # What sets it up is not checked; everything after it is.
 os.environ["INITIAL_NO_AUTH_ACTION_COUNT"] = "3"
 import boto3
+from moto.core import DEFAULT_ACCOUNT_ID
+from moto.s3.models import s3_backends
 from moto.server import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server
 
@@ -58,6 +60,10 @@ for line in sys.stdin:
         s3.put_object(Bucket=BUCKET, Key=args[0], Body=base64.b64decode(args[1]))
     elif command == "delete":
         s3.delete_object(Bucket=BUCKET, Key=args[0])
+    elif command == "age":
+        keys = s3_backends[DEFAULT_ACCOUNT_ID]["aws"].buckets[BUCKET].keys
+        for name in list(keys):
+            keys[name].last_modified -= datetime.timedelta(days=2)
     elif command == "hold data":
         came.clear()
         held.clear()

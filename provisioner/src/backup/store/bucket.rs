@@ -10,11 +10,12 @@ use std::time::Duration;
 use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::buffered::{BufReader, BufWriter};
 use object_store::path::Path;
-use object_store::{BackoffConfig, ClientConfigKey, ObjectMeta, ObjectStoreExt as _, RetryConfig};
+use object_store::{BackoffConfig, ClientConfigKey, ObjectMeta, ObjectStore as _, ObjectStoreExt as _, RetryConfig};
+use time::OffsetDateTime;
 use tokio::io::{AsyncRead, AsyncWriteExt as _};
 use uuid::Uuid;
 
-use super::{DATA, MANIFEST, MARK};
+use super::{DATA, Lying, MANIFEST, MARK};
 use crate::error::{Error, Result};
 
 /// What a store's name begins with.
@@ -120,6 +121,25 @@ impl Bucket {
 
     async fn there(&self, path: &Path) -> Result<ObjectMeta> {
         self.client.head(path).await.map_err(failed(self.doing("look at", path)))
+    }
+
+    /// Everything in it that lies under a backup's id, whole or not.
+    pub(super) async fn list(&self) -> Result<Vec<Lying>> {
+        let here = |path: &Path| failed(self.doing("list", path));
+        let found = self.client.list_with_delimiter(Some(&self.prefix)).await.map_err(here(&self.prefix))?;
+        let mut all = Vec::new();
+        for path in found.common_prefixes {
+            let Some(id) = path.filename().and_then(super::id_of) else { continue };
+            let objects = self.client.list_with_delimiter(Some(&path)).await.map_err(here(&path))?.objects;
+            let last = objects.iter().map(|object| object.last_modified.timestamp()).max().unwrap_or_default();
+            all.push(Lying {
+                id,
+                is_whole: objects.iter().any(|object| object.location.filename() == Some(MANIFEST)),
+                bytes: objects.iter().map(|object| object.size).sum(),
+                changed_at: OffsetDateTime::from_unix_timestamp(last).unwrap_or(OffsetDateTime::UNIX_EPOCH),
+            });
+        }
+        Ok(all)
     }
 
     pub(super) async fn delete(&self, id: Uuid) -> Result<()> {

@@ -7,11 +7,12 @@ use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use time::OffsetDateTime;
 use tokio::fs;
 use tokio::io::{AsyncRead, AsyncWriteExt as _, BufReader, BufWriter};
 use uuid::Uuid;
 
-use super::{DATA, MANIFEST, MARK};
+use super::{DATA, Lying, MANIFEST, MARK};
 use crate::error::{Error, Result};
 
 /// What is read or written at once.
@@ -77,6 +78,27 @@ impl Folder {
     /// Whether backups were written here; not where something is not mounted.
     pub(super) async fn is_marked(&self) -> bool {
         matches!(fs::try_exists(self.0.join(MARK)).await, Ok(true))
+    }
+
+    /// Everything in it that has a backup's name, whole or not.
+    pub(super) async fn list(&self) -> Result<Vec<Lying>> {
+        let failed = || Error::io(format!("list {}", self.0.display()));
+        let (mut entries, mut all) = (fs::read_dir(&self.0).await.map_err(failed())?, Vec::new());
+        while let Some(entry) = entries.next_entry().await.map_err(failed())? {
+            let name = entry.file_name();
+            let Some(name) = name.to_str() else { continue };
+            let partial = name.strip_prefix('.');
+            let Some(id) = super::id_of(partial.unwrap_or(name)) else { continue };
+            let mut lying = Lying { id, is_whole: partial.is_none(), bytes: 0, changed_at: OffsetDateTime::UNIX_EPOCH };
+            for path in [entry.path(), entry.path().join(DATA), entry.path().join(MANIFEST)] {
+                // One that is deleted meanwhile is no longer there.
+                let Ok(found) = fs::metadata(&path).await else { continue };
+                lying.bytes += if found.is_file() { found.len() } else { 0 };
+                lying.changed_at = lying.changed_at.max(found.modified().map_err(failed())?.into());
+            }
+            all.push(lying);
+        }
+        Ok(all)
     }
 
     /// Leaves nothing of one, whole or not.

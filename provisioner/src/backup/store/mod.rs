@@ -8,6 +8,7 @@ mod folder;
 
 use std::path::Path;
 
+use time::OffsetDateTime;
 use tokio::io::AsyncRead;
 use uuid::Uuid;
 
@@ -20,6 +21,21 @@ const DATA: &str = "data";
 const MANIFEST: &str = "manifest";
 /// Tells a store from the empty folder that something else will be mounted on, and from another bucket.
 const MARK: &str = ".strowger-backups";
+
+/// What lies in a store under a backup's id.
+pub(crate) struct Lying {
+    pub(crate) id: Uuid,
+    /// Whether it is taken for a backup. What is not is being written or deleted, or was when somebody was killed.
+    pub(crate) is_whole: bool,
+    pub(crate) bytes: u64,
+    /// When anything of it was last written.
+    pub(crate) changed_at: OffsetDateTime,
+}
+
+/// Names are ids as we write them; anything else is somebody else's.
+fn id_of(name: &str) -> Option<Uuid> {
+    name.parse().ok().filter(|id: &Uuid| id.to_string() == name)
+}
 
 /// A place of backups.
 pub(crate) enum Store {
@@ -110,19 +126,31 @@ impl Store {
         }
     }
 
+    /// Whether backups were ever written here.
+    pub(crate) async fn is_there(&self) -> Result<bool> {
+        match self {
+            Self::Folder(folder) => Ok(folder.is_marked().await),
+            Self::Bucket(bucket) => bucket.is_marked().await,
+        }
+    }
+
     /// Nothing that is not found is taken for deleted where backups were never written to.
     pub(crate) async fn must_be_there(&self) -> Result<()> {
-        let there = match self {
-            Self::Folder(folder) => folder.is_marked().await,
-            Self::Bucket(bucket) => bucket.is_marked().await?,
-        };
-        if there {
+        if self.is_there().await? {
             return Ok(());
         }
         Err(Error::Unavailable(format!(
             "{} is no store of backups now; is something not mounted, or is this another bucket? Run this again when it is there",
             self.url()
         )))
+    }
+
+    /// Everything that lies here under a backup's id.
+    pub(crate) async fn list(&self) -> Result<Vec<Lying>> {
+        match self {
+            Self::Folder(folder) => folder.list().await,
+            Self::Bucket(bucket) => bucket.list().await,
+        }
     }
 
     /// Leaves nothing of one, whole or not.

@@ -43,7 +43,7 @@ pub(in crate::cli) enum BackupCommand {
         #[arg(long, default_value = "7d", value_parser = seconds)]
         keep: i64,
     },
-    /// Delete all but the last backup of each of some days, weeks and months; the newest always stays
+    /// Delete all but the last backup of each of some days, weeks and months; the newest and those of earlier moments always stay
     Prune {
         #[arg(long)]
         tenant: Option<TenantId>,
@@ -57,7 +57,16 @@ pub(in crate::cli) enum BackupCommand {
         #[arg(long)]
         dry_run: bool,
     },
-    /// Write a backup as SQL and COPY files that psql loads without Strowger
+    /// What lies in a store for more than a day and the list does not know: left by a killed command or a lost control database
+    Strays {
+        /// A folder by its whole path, or s3://BUCKET/PREFIX [default: `platform set backups_to`]
+        #[arg(long = "in")]
+        place: Option<String>,
+        /// Delete it, but for what this installation's key ring does not open
+        #[arg(long)]
+        delete: bool,
+    },
+    /// Write a backup as SQL and CSV files that psql loads without Strowger
     Extract {
         /// Which one; or --from
         #[arg(required_unless_present = "from")]

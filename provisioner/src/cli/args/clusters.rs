@@ -107,6 +107,8 @@ pub(in crate::cli) enum Archive {
         #[arg(long)]
         full: bool,
     },
+    /// Archive an embedded cluster no more, and leave what is archived; again once that is deleted, or of your own server's: forget it
+    Disable { cluster: String },
     /// How far back and up to when each archive reaches, and what failed last
     Status { cluster: Option<String> },
 }
