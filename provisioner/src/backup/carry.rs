@@ -8,7 +8,7 @@ use strowger::schema::{self, HISTORY_TABLE};
 
 use super::dump::{columns_of, shapes};
 use super::format::Table;
-use super::load::{Target, compare, lay_out, name, same_sequences, set_sequences, tie};
+use super::load::{Target, compare, lay_out, name, same_sequences, set_sequences};
 use super::tally::Tally;
 use crate::admin_db::ident;
 use crate::error::{Error, Result};
@@ -32,13 +32,14 @@ pub(crate) async fn carry(source: &Owner<'_>, from: &Tenant, into: &Owner<'_>, t
     let version = version_of(source, from).await?;
     let names = schema::tables(version);
     let mut tables = shapes(source, &names).await?;
-    let keys = lay_out(into, target, version, &tables, &what).await?;
+    sizes(source, &mut tables).await?;
+    let untied = lay_out(into, target, version, &tables, &what).await?;
     tables.retain(|table| table.name != IDENTITY);
     target.meter.count("copied", None);
     for table in &mut tables {
         stream(source, into, table, target.meter).await?;
     }
-    tie(into, &keys).await?;
+    untied.tie(into).await?;
     let bytes = tables.iter().map(|table| table.bytes).sum();
     target.meter.count("read back", Some(bytes));
     for table in &tables {
@@ -49,6 +50,18 @@ pub(crate) async fn carry(source: &Owner<'_>, from: &Tenant, into: &Owner<'_>, t
     name(into, target).await?;
     into.run(&steps::rights(target.prefix, target.tenant, target.writes).1).await?;
     Ok(bytes)
+}
+
+/// About how many bytes each table has, as Postgres stores them, until they are counted.
+async fn sizes(source: &Owner<'_>, tables: &mut [Table]) -> Result<()> {
+    let names: Vec<&str> = tables.iter().map(|table| table.name.as_str()).collect();
+    let sql =
+        "select pg_table_size(t.name::regclass) from unnest($1::text[]) with ordinality t (name, place) order by place";
+    let sizes = source.query(sql, &[&names]).await?;
+    for (table, row) in tables.iter_mut().zip(sizes) {
+        table.bytes = u64::try_from(row.get::<_, i64>(0)).unwrap_or_default();
+    }
+    Ok(())
 }
 
 /// Sets sequences, which a stream of writes does not bring along, and compares both ends, neither of which is written to: sequences, and

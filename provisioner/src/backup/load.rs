@@ -1,7 +1,7 @@
 //! A backup into a schema that does not exist yet, and the proof that it is all there.
 //!
 //! All of it is one transaction, which is the caller's to commit: a restore that stops anywhere leaves nothing, and one that is only
-//! meant as a proof is rolled back. Foreign keys are put on last, so that tables may refer to each other in circles.
+//! meant as a proof is rolled back.
 
 use std::io::Cursor;
 
@@ -14,6 +14,7 @@ use super::chunks::Opened;
 use super::dump::{columns_of, shapes};
 use super::format::{Manifest, Table};
 use super::tally::Tally;
+use super::untied::{Untied, untie};
 use crate::admin_db::{ident, literal};
 use crate::error::{Error, Result};
 use crate::meter::Meter;
@@ -38,7 +39,7 @@ pub(crate) struct Target<'a> {
 pub(crate) async fn load(owner: &Owner<'_>, mut from: Opened, target: &Target<'_>) -> Result<Manifest> {
     let (version, tenant) = (from.manifest.known_version()?, target.tenant);
     let what = format!("backup {}", from.manifest.backup);
-    let keys = lay_out(owner, target, version, &from.manifest.tables, &what).await?;
+    let untied = lay_out(owner, target, version, &from.manifest.tables, &what).await?;
     let bytes = from.manifest.tables.iter().map(|table| table.bytes).sum();
     target.meter.count("restored", Some(bytes));
     for table in from.manifest.tables.clone() {
@@ -46,7 +47,7 @@ pub(crate) async fn load(owner: &Owner<'_>, mut from: Opened, target: &Target<'_
     }
     let manifest = from.manifest.clone();
     from.end().await?;
-    tie(owner, &keys).await?;
+    untied.tie(owner).await?;
     target.meter.count("read back", Some(bytes));
     for table in manifest.tables.iter().filter(|table| !READ_ONLY_TABLES.contains(&table.name.as_str())) {
         compare(owner, &what, table).await?;
@@ -59,14 +60,14 @@ pub(crate) async fn load(owner: &Owner<'_>, mut from: Opened, target: &Target<'_
     Ok(manifest)
 }
 
-/// Makes the schema of a version with empty tables, which must be shaped as expected; gives the foreign keys, which are off.
+/// Makes the schema of a version with empty tables, which must be shaped as expected; gives what is taken off them until they are full.
 pub(super) async fn lay_out(
     owner: &Owner<'_>,
     target: &Target<'_>,
     version: i32,
     expected: &[Table],
     what: &str,
-) -> Result<Vec<ForeignKey>> {
+) -> Result<Untied> {
     let role = target.prefix.tenant(target.tenant.id, "owner");
     let schema = ident(&target.tenant.schema);
     owner.run(&format!("create schema {schema} authorization {}", ident(&role))).await?;
@@ -75,21 +76,10 @@ pub(super) async fn lay_out(
     owner.run(&schema::batch_to(version, &steps::now())).await?;
     let names = schema::tables(version);
     same_shape(&shapes(owner, &names).await?, expected, version, what)?;
-    let keys = foreign_keys(owner, &names).await?;
-    for key in &keys {
-        owner.run(&format!("alter table {} drop constraint {}", key.table, key.name)).await?;
-    }
+    let untied = untie(owner, expected).await?;
     // What the migrations themselves have put there.
     owner.run(&format!("truncate {}", names.join(", "))).await?;
-    Ok(keys)
-}
-
-/// Puts the foreign keys on, which checks what was filled in.
-pub(super) async fn tie(owner: &Owner<'_>, keys: &[ForeignKey]) -> Result<()> {
-    for key in keys {
-        owner.run(&format!("alter table {} add constraint {} {}", key.table, key.name, key.definition)).await?;
-    }
-    Ok(())
+    Ok(untied)
 }
 
 /// Has the schema say whose it is.
@@ -108,23 +98,6 @@ fn same_shape(made: &[Table], expected: &[Table], version: i32, what: &str) -> R
     Err(Error::Conflict(format!(
         "{what} has other tables or columns than schema version {version} makes: `strowgerctl backup extract` reads a backup of it"
     )))
-}
-
-pub(super) struct ForeignKey {
-    table: String,
-    name: String,
-    definition: String,
-}
-
-async fn foreign_keys(owner: &Owner<'_>, names: &[&str]) -> Result<Vec<ForeignKey>> {
-    let sql = "select t.name, quote_ident(c.conname), pg_get_constraintdef(c.oid)
-               from unnest($1::text[]) t (name) join pg_constraint c on c.conrelid = t.name::regclass
-               where c.contype = 'f' order by 1, 2";
-    let rows = owner.query(sql, &[&names]).await?;
-    Ok(rows
-        .iter()
-        .map(|row| ForeignKey { table: ident(row.get(0)), name: row.get(1), definition: row.get(2) })
-        .collect())
 }
 
 /// Sends a table's pieces on as they are opened; the last one is sent only if all of them are what the manifest says.

@@ -22,6 +22,7 @@ mod retention;
 mod store;
 mod strays;
 mod tally;
+mod untied;
 
 pub(crate) use carry::{carry, catch_up, version_of};
 pub use catalogue::{BACKUPS_TO, get, has_data};

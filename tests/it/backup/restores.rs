@@ -55,6 +55,39 @@ fn another_tenant_of_a_backup_is_equal() {
     }
 }
 
+/// Large tables are filled without their indexes, on a restore and on a move.
+///
+/// Turns red when one does not come back, or comes back otherwise than the migrations make it.
+#[test]
+fn a_large_table_has_its_indexes_and_keys_again() {
+    world(async |w| {
+        let tenant = w.tenant("One", Isolation::Schema).await;
+        let ties = "select regexp_replace(line, 'tenant_[12]', 'tenant', 'g') from (
+                        select format('%s %s %s', c.conrelid::regclass, c.conname, pg_get_constraintdef(c.oid)) as line
+                        from pg_constraint c where c.connamespace = current_schema()::regnamespace
+                        union all
+                        select format('%s %s %s', pg_get_indexdef(i.indexrelid), i.indisvalid, i.indisreplident)
+                        from pg_index i join pg_class r on r.oid = i.indrelid
+                        where r.relnamespace = current_schema()::regnamespace) l order by 1";
+        let of = |t: &Tenant| psql(&url_of(t), &["-At"], &format!("set search_path = {}; {ties}", t.schema));
+        let large = "insert into memories (user_id, content, key)
+                     select '+18005550199', repeat(md5(n::text), 32), n from generate_series(1, 12000) n";
+        psql(&url_of(&tenant), &[], &format!("set search_path = {}; {large}", tenant.schema));
+        let before = of(&tenant);
+        assert!(before.contains("memories_words") && before.contains("memories_pkey"), "{before}");
+        let backup = back_up(&w, &tenant);
+        let restore = ["backup", "restore", backup["id"].as_str().unwrap(), "--as-new-tenant", "--name", "Again"];
+        let made = tenant_of(&w, &w.ctl(&[&restore[..], &["--isolation", "schema"]].concat()).json()).await;
+        assert_eq!(of(&made), before, "restored");
+        w.ctl(&["tenant", "move", "1", "--to", "dedicated", "--offline"]).json();
+        let moved = provisioner::tenants::get(&w.with, tenant.id).await.unwrap();
+        assert_eq!(of(&moved), before, "moved");
+        let row = w.as_tenant(moved.id).await.query_one("select count(*) from memories", &[]).await.unwrap();
+        assert_eq!(row.get::<_, i64>(0), 12_000);
+        w.ctl(&["doctor"]).json();
+    });
+}
+
 /// A schema of an older version comes back by that version's own migrations, and is migrated from there.
 #[test]
 fn a_backup_of_an_older_version_is_migrated_forward() {
