@@ -17,7 +17,9 @@ use crate::meter::Meter;
 use crate::operations::{self, Context, approve};
 use crate::{Provisioner, backup};
 
-/// How often a holder says that it is alive, and hears whether its job was cancelled; its lease is thirty times that.
+/// What takes no longer says nothing of itself: its steps do. A third of a lease.
+const FIRST_BEAT: Duration = Duration::from_secs(10);
+/// How often a holder says from then on that it is alive, and hears whether its job was cancelled.
 const BEAT: Duration = Duration::from_secs(1);
 /// After so many failures a job is given up until an operator says otherwise: about a quarter of an hour.
 const ATTEMPTS: i32 = 10;
@@ -181,7 +183,7 @@ async fn checkpoint(with: &Provisioner, job: &Job, step: &str, done: usize, tota
 
 /// Says that we are alive, and how far, until the job is no longer ours, or no longer to be carried out.
 async fn beat(with: &Provisioner, job: &Job, meter: &Meter) -> Error {
-    let mut tick = tokio::time::interval_at(tokio::time::Instant::now() + BEAT, BEAT);
+    let mut tick = tokio::time::interval_at(tokio::time::Instant::now() + FIRST_BEAT, BEAT);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tick.tick().await;

@@ -59,7 +59,7 @@ fn a_tenants_old_transaction_is_ended_and_nobody_elses() {
         };
         let busy = async {
             loop {
-                young.batch_execute("begin; select * from memories; select pg_sleep(0.05); commit").await.unwrap();
+                young.batch_execute("begin; select * from memories; select pg_sleep(1); commit").await.unwrap();
             }
         };
         tokio::select! { () = watched => {}, () = busy => {} }

@@ -71,7 +71,7 @@ fn a_large_table_has_its_indexes_and_keys_again() {
                         where r.relnamespace = current_schema()::regnamespace) l order by 1";
         let of = |t: &Tenant| psql(&url_of(t), &["-At"], &format!("set search_path = {}; {ties}", t.schema));
         let large = "insert into memories (user_id, content, key)
-                     select '+18005550199', repeat(md5(n::text), 32), n from generate_series(1, 12000) n";
+                     select '+18005550199', repeat(md5(n::text), 32), n from generate_series(1, 12000) n; analyze memories";
         psql(&url_of(&tenant), &[], &format!("set search_path = {}; {large}", tenant.schema));
         let before = of(&tenant);
         assert!(before.contains("memories_words") && before.contains("memories_pkey"), "{before}");
