@@ -263,7 +263,7 @@ fn a_killed_backup_or_restore_with_a_bucket_is_finished_when_run_again() {
         let tenant = w.tenant("One", Isolation::Schema).await;
         let create = ["backup", "create", "--tenant", "1", "--to", STORE];
         let (made, statements) = tapped.run(&create).await;
-        for (at, moment) in some_deaths(4, statements, lane) {
+        for (at, moment) in some_deaths(12, statements, lane) {
             tapped.stop_or_end(at, moment, &create).await;
             let (again, _) = tapped.run(&create).await;
             assert_eq!(again[0]["state"], "complete", "{moment:?} {at}");
@@ -277,7 +277,7 @@ fn a_killed_backup_or_restore_with_a_bucket_is_finished_when_run_again() {
         }
         let restore = ["backup", "restore", made[0]["id"].as_str().unwrap(), "--in-place"];
         let (_, more) = tapped.run(&restore).await;
-        for (at, moment) in some_deaths(12, more, lane) {
+        for (at, moment) in some_deaths(36, more, lane) {
             if !tapped.stop_or_end(at, moment, &restore).await {
                 continue;
             }

@@ -18,7 +18,7 @@ fn a_killed_restore_is_finished_when_run_again() {
         let backup = back_up(&w, &tenant);
         let restore = ["backup", "restore", backup["id"].as_str().unwrap(), "--in-place"];
         let (_, statements) = tapped.run(&restore).await;
-        for (at, moment) in some_deaths(6, statements, lane) {
+        for (at, moment) in some_deaths(16, statements, lane) {
             if !tapped.stop_or_end(at, moment, &restore).await {
                 continue;
             }
@@ -52,7 +52,7 @@ fn a_killed_restore_as_a_new_tenant_is_finished_when_run_again() {
         };
         let (_, statements) = tapped.run(&named(0).each_ref().map(String::as_str)).await;
         let mut made = 1;
-        for (at, moment) in some_deaths(12, statements, lane) {
+        for (at, moment) in some_deaths(32, statements, lane) {
             let restore = named(made);
             let restore = restore.each_ref().map(String::as_str);
             tapped.stop_or_end(at, moment, &restore).await;
@@ -90,7 +90,7 @@ fn a_killed_undoing_is_finished_when_run_again() {
         let (_, statements) = tapped.run(&undo).await;
         let control = crate::jobs::control(&w).await;
         let is_open = "select exists (select from jobs where kind = 'restore' and state in ('queued', 'running'))";
-        for (at, moment) in some_deaths(6, statements, lane) {
+        for (at, moment) in some_deaths(16, statements, lane) {
             let before = now().await;
             let killed = tapped.stop_or_end(at, moment, &undo).await;
             let is_open: bool = control.query_one(is_open, &[]).await.unwrap().get(0);

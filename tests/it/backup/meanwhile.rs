@@ -134,7 +134,7 @@ fn a_tenant_that_may_only_read_writes_at_no_moment_of_a_restore() {
 
         // Killed, and repaired before somebody goes on with it.
         let (_, statements) = tapped.run(&restore).await;
-        for (at, moment) in some_deaths(8, statements, Moment::Unsent) {
+        for (at, moment) in some_deaths(16, statements, Moment::Unsent) {
             if !tapped.stop_or_end(at, moment, &restore).await {
                 continue;
             }

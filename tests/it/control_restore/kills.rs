@@ -28,7 +28,7 @@ fn a_killed_reconciliation_is_finished_when_run_again() {
         let (done, statements) = tapped.run(&RECONCILE).await;
         assert_eq!(done["serving"], true, "{done:#}");
         corrected(&w, "not killed").await;
-        for (at, moment) in some_deaths(20, statements, lane) {
+        for (at, moment) in some_deaths(60, statements, lane) {
             let place = format!("{moment:?} {at}");
             lose(&w, &tapped).await;
             tapped.stop_or_end(at, moment, &RECONCILE).await;

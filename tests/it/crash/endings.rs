@@ -59,8 +59,7 @@ async fn erase_killed_everywhere(w: &World, isolation: Isolation, lane: Moment) 
     let id = make("measured").await;
     let (_, statements) = tapped.run(&["tenant", "erase", &id, "--now", "--confirm", &id]).await;
     let control = w.superuser("control", &w.prefix.name("control")).await;
-    // Both lanes together are everywhere in an erasure of a schema.
-    let every = if isolation == Isolation::Schema && !lane.is_cut() { 2 } else { 8 };
+    let every = if isolation == Isolation::Schema && !lane.is_cut() { 4 } else { 16 };
     let mut stopped = 0;
     for (at, moment) in some_deaths(every, statements, lane) {
         stopped += 1;
