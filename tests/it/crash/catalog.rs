@@ -7,6 +7,16 @@ use strowger::control::tenants::{self, State, Tenant};
 
 use crate::support::World;
 
+/// Every tenant was erased: control has the receipts, and nothing else of theirs.
+pub(crate) async fn only_receipts_are_left(w: &World, when: &str) {
+    let left = "select (select count(*) from placements) + (select count(*) from data_keys where tenant_id is not null)
+                       + (select count(*) from jobs where state in ('waiting', 'queued', 'running', 'failed'))
+                       + (select count(*) from numbers where state <> 'released')
+                       + (select count(*) from tenants t where not exists (select from erasures e where e.tenant_id = t.id))";
+    let left = crate::jobs::control(w).await.query_one(left, &[]).await.unwrap();
+    assert_eq!(left.get::<_, i64>(0), 0, "{when}");
+}
+
 /// Roles, databases and schemas, as `cluster kind name`.
 pub(crate) struct Catalog(BTreeSet<String>);
 

@@ -6,7 +6,7 @@ use serde_json::json;
 use strowger::control::clusters::Isolation;
 use tokio_postgres::error::SqlState;
 
-use super::catalog::{Catalog, is_sound};
+use super::catalog::{Catalog, is_sound, only_receipts_are_left};
 use super::tapped::{Tapped, deaths, in_lane, in_more_lanes, some_deaths};
 use crate::support::counting_proxy::Moment;
 use crate::support::{World, connect, world};
@@ -58,7 +58,6 @@ async fn erase_killed_everywhere(w: &World, isolation: Isolation, lane: Moment) 
     };
     let id = make("measured").await;
     let (_, statements) = tapped.run(&["tenant", "erase", &id, "--now", "--confirm", &id]).await;
-    let control = w.superuser("control", &w.prefix.name("control")).await;
     let every = if isolation == Isolation::Schema && !lane.is_cut() { 4 } else { 16 };
     let mut stopped = 0;
     for (at, moment) in some_deaths(every, statements, lane) {
@@ -69,11 +68,7 @@ async fn erase_killed_everywhere(w: &World, isolation: Isolation, lane: Moment) 
         let (erased, _) = tapped.run(&erase).await;
         assert_eq!(erased["state"], json!("erased"), "{moment:?} {at}");
     }
-    let sql = "select (select count(*) from placements) + (select count(*) from data_keys where tenant_id is not null)
-                      + (select count(*) from jobs where state in ('waiting', 'queued', 'running', 'failed'))
-                      + (select count(*) from numbers where state <> 'released')
-                      + (select count(*) from tenants t where not exists (select from erasures e where e.tenant_id = t.id))";
-    assert_eq!(control.query_one(sql, &[]).await.unwrap().get::<_, i64>(0), 0);
+    only_receipts_are_left(w, "in the end").await;
     let id = make("last").await;
     let (_, again) = tapped.run(&["tenant", "erase", &id, "--now", "--confirm", &id]).await;
     println!(

@@ -29,7 +29,7 @@ use tokio_postgres::error::SqlState;
 
 use crate::support::counting_proxy::Moment;
 use crate::support::{World, connect, world};
-pub(crate) use catalog::{Catalog, is_sound};
+pub(crate) use catalog::{Catalog, is_sound, only_receipts_are_left};
 use tapped::{Tapped, deaths, in_all_lanes, in_more_lanes, one_in, some_deaths};
 
 pub(crate) fn id_of(tenant: &Value) -> TenantId {

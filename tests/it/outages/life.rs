@@ -8,7 +8,7 @@ use tokio_postgres::error::SqlState;
 
 use super::{deaths, steps_of, strike};
 use crate::crash::tapped::Tapped;
-use crate::crash::{Catalog, is_served, is_sound};
+use crate::crash::{Catalog, is_served, is_sound, only_receipts_are_left};
 use crate::rotation::one_login_is_armed;
 use crate::support::{World, connect, private_world, until};
 use provisioner::{erase, tenants};
@@ -160,11 +160,7 @@ async fn erasure_struck_everywhere(w: &World, isolation: Isolation, home: &str) 
     };
     let is_so = async |erased: &Value, when: &str| {
         assert_eq!(erased["state"], "erased", "{when}");
-        let left = "select (select count(*) from placements) + (select count(*) from data_keys where tenant_id is not null)
-                           + (select count(*) from numbers where state <> 'released')
-                           + (select count(*) from tenants t where not exists (select from erasures e where e.tenant_id = t.id))";
-        let left = crate::jobs::control(w).await.query_one(left, &[]).await.unwrap();
-        assert_eq!(left.get::<_, i64>(0), 0, "{when}");
+        only_receipts_are_left(w, when).await;
     };
     struck_everywhere(w, (Kind::Erase, home), begin, is_so).await;
     before.still_holds(w).await;
