@@ -52,8 +52,12 @@ pub(crate) enum Step {
     Fill,
     /// What a tenant is to have is made beside what it has.
     Beside,
+    /// Control knows since when a restore keeps its tenant out.
+    NoteShut,
     /// The two have changed names, and control knows.
     Swap,
+    /// Control knows that a restore's tenant is served again.
+    NoteOpen,
     /// A backup is in its store, and the catalogue says so.
     BackUp,
     /// What its schedule does not keep of a tenant's backups is gone.
@@ -99,7 +103,9 @@ impl Step {
             Self::DropBackups => "drop-backups",
             Self::Fill => "fill",
             Self::Beside => "beside",
+            Self::NoteShut => "note-shut",
             Self::Swap => "swap",
+            Self::NoteOpen => "note-open",
             Self::BackUp => "back-up",
             Self::Prune => "prune",
             Self::MakeReady => "make-ready",
@@ -117,8 +123,8 @@ pub(crate) fn steps(kind: Kind) -> &'static [Step] {
         HandOver, Home, Reservation, Roles, Settle, Shred,
     };
     use Step::{
-        Arm, BackUp, Beside, Carry, Confirm, Disarm, Drain, DropOther, Fill, Leave, MakeReady, MasterKnown, Prepare,
-        Prune, RetireKey, Rewrap, Swap, Switch,
+        Arm, BackUp, Beside, Carry, Confirm, Disarm, Drain, DropOther, Fill, Leave, MakeReady, MasterKnown, NoteOpen,
+        NoteShut, Prepare, Prune, RetireKey, Rewrap, Swap, Switch,
     };
     match kind {
         Kind::Create => &[Reservation, Home, Activate],
@@ -139,7 +145,7 @@ pub(crate) fn steps(kind: Kind) -> &'static [Step] {
         Kind::Backup => &[BackUp, Prune],
         Kind::RestoreAs => &[Reservation, Roles, Database, Fill, Activate],
         // A tenant that may only read is let in when there is nothing that it could write to.
-        Kind::Restore => &[Beside, Fence, Swap, Grants, Roles, Settle],
+        Kind::Restore => &[Beside, NoteShut, Fence, Swap, Grants, Roles, Settle, NoteOpen],
         Kind::Move => &[MakeReady, Carry, Settle, Leave],
     }
 }

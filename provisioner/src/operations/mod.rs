@@ -93,7 +93,7 @@ impl<'p> Context<'p> {
     pub(crate) async fn carry_out(&mut self, step: Step) -> Result<()> {
         let with = self.with;
         match (step, &self.place) {
-            (Step::Settle, _) => self.settle().await,
+            (Step::Settle, _) => with.settle().await.map(drop),
             (Step::HandOver, _) => steps::hand_over(with, self.job).await,
             (Step::Reservation, _) => Ok(()),
             (Step::Confirm, _) => with.settle_all().await,
@@ -128,12 +128,11 @@ impl<'p> Context<'p> {
                 make(with, self.job, place, &mut self.session, step).await
             }
             (Step::Activate, Some((tenant, _))) => self.transition(tenant.id, State::Active).await,
-            (Step::Fence, Some((tenant, cluster))) => {
-                if self.job.kind == Kind::Restore && tenant.state.is_served() {
-                    restores::shut(&with.control, self.job.id).await?;
-                }
-                steps::fence(with, cluster, tenant).await
-            }
+            (Step::Fence, Some((tenant, cluster))) => steps::fence(with, cluster, tenant).await,
+            // Nobody waits for a tenant that is not served anyway.
+            (Step::NoteShut, Some((tenant, _))) if !tenant.state.is_served() => Ok(()),
+            (Step::NoteShut, _) => Ok(restores::shut(&with.control, self.job.id).await?),
+            (Step::NoteOpen, _) => Ok(restores::opened(&with.control, self.job.id).await?),
             (Step::Belongings, Some((tenant, _))) => steps::take_belongings(with, tenant.id).await,
             (Step::DropSchema, Some((tenant, cluster))) => {
                 // A database is not dropped while a slot in it is there.
@@ -162,15 +161,6 @@ impl<'p> Context<'p> {
         if let Some((tenant, _)) = &self.place {
             self.session.keep(self.with, tenant).await;
         }
-    }
-
-    /// Has running servers know. With that a restored tenant is served again.
-    async fn settle(&self) -> Result<()> {
-        self.with.settle().await?;
-        if self.job.kind == Kind::Restore {
-            restores::opened(&self.with.control, self.job.id).await?;
-        }
-        Ok(())
     }
 
     /// The logins that change turns, as they are now.
