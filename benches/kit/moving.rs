@@ -10,7 +10,7 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use provisioner::moves::{self, Way};
+use provisioner::moves::{self, How, Way};
 use provisioner::{Provisioner, credentials, tenants};
 use strowger::auth::Scope;
 use strowger::control::Actor;
@@ -64,7 +64,8 @@ async fn there_and_back(with: &Provisioner, id: TenantId, writers: &Writers) -> 
     for (what, cluster) in [("moved online", "dedicated"), ("and back", "shared")] {
         tokio::time::sleep(Duration::from_secs(2)).await;
         let start = Instant::now();
-        moves::to(with, id, cluster, DAY_S, Way::Online).await.unwrap();
+        let how = How { way: Way::Online, keep_s: DAY_S, patience_s: 60 };
+        moves::to(with, id, cluster, how).await.unwrap();
         moved.push((what, start.elapsed(), moves::pause_ms(with, id).await.unwrap().unwrap()));
     }
     tokio::time::sleep(Duration::from_secs(2)).await;

@@ -17,8 +17,6 @@ use crate::admin_db::{AdminDb, ident, literal};
 use crate::error::{Error, Result};
 use crate::{Provisioner, scram, steps};
 
-/// How long transactions elsewhere on the server may keep a slot from being made.
-const SLOT_TIMEOUT: &str = "60s";
 /// How often it is tried to lock the tables, each time so briefly that no writer waits for long or is taken for a deadlock's victim.
 const LOCK_TRIES: u32 = 100;
 /// How long a stream may stand still.
@@ -57,7 +55,15 @@ impl Line {
     }
 
     /// From here on the source keeps what is written. Gives the password of the login that may ask for it.
-    pub(crate) async fn begin(&self, with: &Provisioner, tenant: &Tenant, version: i32) -> Result<Secret> {
+    ///
+    /// Transactions elsewhere on the server that began before may take so long to end: no slot is made before.
+    pub(crate) async fn begin(
+        &self,
+        with: &Provisioner,
+        tenant: &Tenant,
+        version: i32,
+        patience: Duration,
+    ) -> Result<Secret> {
         let (password, name) = (Secret::random_password(), ident(&self.name));
         let entrance = if steps::is_shared(tenant) {
             format!("grant {} to {name}", ident(&steps::shared_group(with)))
@@ -71,12 +77,13 @@ impl Line {
                 tables(tenant, version)
             ))
             .await?;
-        self.here.run(&format!("set statement_timeout = '{SLOT_TIMEOUT}'")).await?;
+        self.here.run(&format!("set statement_timeout = {}", patience.as_millis())).await?;
         let sql = "select pg_create_logical_replication_slot($1::text::name, 'pgoutput')::text";
         match self.here.query(sql, &[&self.name]).await {
             Err(Error::Postgres { sqlstate, .. }) if sqlstate == "57014" => Err(Error::Unavailable(format!(
-                "no replication slot within {SLOT_TIMEOUT}: transactions that began before keep it from being made ({}); end them, or \
-                 move with --offline",
+                "no replication slot within {} s: transactions that began before keep it from being made ({}); end them, wait \
+                 for longer with --patience, or move with --offline",
+                patience.as_secs(),
                 old_transactions(&self.here).await?.join(", ")
             ))),
             made => made.map(drop),
@@ -267,10 +274,13 @@ fn tables(tenant: &Tenant, version: i32) -> String {
 }
 
 /// How the target reaches the source, in libpq's words.
+///
+/// The target's server has no file to check the source's certificate against, and needs none: with channel binding each end proves that
+/// it knows the password's verifier, over that very certificate, so whoever sits in between is found out.
 fn conninfo(at: &Address, user: &str, password: &Secret, database: &str) -> String {
     let quoted = |text: &str| format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"));
     let one = if at.host.contains(',') { " target_session_attrs=read-write" } else { "" };
-    let tls = if at.tls == Tls::Disable { "disable" } else { "verify-full" };
+    let tls = if at.tls == Tls::Disable { "disable" } else { "require channel_binding=require" };
     format!(
         "host={} port={} user={} password={} dbname={} sslmode={tls}{one}",
         quoted(&at.host),

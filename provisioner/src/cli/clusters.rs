@@ -13,7 +13,7 @@ use crate::Provisioner;
 use crate::bootstrap::{self, ClusterSpec};
 use crate::clusters as operations;
 use crate::error::{Error, Result};
-use crate::moves::{self, Way};
+use crate::moves::{self, How, Way};
 
 /// `data` is the folder of an embedded installation.
 pub(super) async fn run(with: &Provisioner, command: &Cluster, data: Option<&Path>, output: Output) -> Result<()> {
@@ -33,10 +33,7 @@ pub(super) async fn run(with: &Provisioner, command: &Cluster, data: Option<&Pat
             operations::cordon(with, name, *undo).await?;
             show(output, &list(with).await?)
         }
-        Cluster::Drain { name, moves, keep, offline } => {
-            let way = if *offline { Way::Offline } else { Way::Online };
-            drain(with, name, moves.then_some((*keep, way)), output).await
-        }
+        Cluster::Drain { name, moves, how } => drain(with, name, moves.then(|| how.named(Way::Online)), output).await,
         Cluster::Online { name, undo: false } => {
             bootstrap::allow_online(with, &superuser_from_stdin()?, name).await?;
             show(output, &json!({ "cluster": name, "online": true }))
@@ -66,10 +63,10 @@ pub(super) async fn run(with: &Provisioner, command: &Cluster, data: Option<&Pat
 }
 
 /// The result, and an exit code of its own while there is something left to move.
-async fn drain(with: &Provisioner, name: &str, moving: Option<(i64, Way)>, output: Output) -> Result<()> {
+async fn drain(with: &Provisioner, name: &str, moving: Option<How>, output: Output) -> Result<()> {
     let mut tenants = operations::drain(with, name).await?;
-    if let Some((keep_s, way)) = moving {
-        for one in moves::empty(with, name, keep_s, way).await? {
+    if let Some(how) = moving {
+        for one in moves::empty(with, name, how).await? {
             match (&one.cluster, &one.error) {
                 (Some(cluster), _) => say(&format!("tenant {} lives on cluster {cluster}", one.customer_id)),
                 (None, error) => {

@@ -27,6 +27,7 @@ use crate::credentials::{self, Algorithm};
 use crate::embedded::{Attached, Durability, Embedded};
 use crate::error::{Error, Result};
 use crate::files::write_private;
+use crate::moves::Way;
 use crate::settings::{self, Settings};
 use crate::tenants::{Because, NewTenant};
 use crate::{Provisioner, configuration, erase, jobs, metrics, tenants, worker};
@@ -118,14 +119,14 @@ async fn command(cli: &Cli, with: Provisioner, control_url: &str) -> Result<()> 
             endings::erase(&with, *id, *now, *confirm, reason).await?
         }
         Command::Tenant(Tenant::Export { id, out }) => crate::backups::export(&with, *id, out).await?,
-        Command::Tenant(Tenant::Move { id, to, isolation, keep, undo, dry_run, offline }) => {
+        Command::Tenant(Tenant::Move { id, to, isolation, how, undo, dry_run }) => {
             let asked = moves::Asked {
                 to: to.as_deref(),
                 isolation: *isolation,
-                keep_s: *keep,
+                // Back it goes either way.
+                how: how.named(if *undo { Way::Either } else { Way::Online }),
                 undo: *undo,
                 dry_run: *dry_run,
-                offline: *offline,
             };
             moves::run(&with, *id, &asked, cli.output).await?
         }

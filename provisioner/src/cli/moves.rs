@@ -8,22 +8,20 @@ use strowger::id::TenantId;
 use super::args::{self, Output};
 use crate::Provisioner;
 use crate::error::{Error, Result};
-use crate::moves::{self, Way};
+use crate::moves::{self, How};
 
 /// What was asked for.
 pub(super) struct Asked<'a> {
     pub(super) to: Option<&'a str>,
     pub(super) isolation: Option<args::Isolation>,
-    pub(super) keep_s: i64,
+    pub(super) how: How,
     pub(super) undo: bool,
-    pub(super) offline: bool,
     pub(super) dry_run: bool,
 }
 
 pub(super) async fn run(with: &Provisioner, id: TenantId, asked: &Asked<'_>, output: Output) -> Result<Value> {
     if asked.undo {
-        let way = if asked.offline { Way::Offline } else { Way::Either };
-        let tenant = moves::undo(with, id, asked.keep_s, way).await?;
+        let tenant = moves::undo(with, id, asked.how).await?;
         return moved(with, &tenant).await;
     }
     let to = asked.to.unwrap_or_default();
@@ -31,8 +29,7 @@ pub(super) async fn run(with: &Provisioner, id: TenantId, asked: &Asked<'_>, out
         refuse_other_kind(with, to, isolation).await?;
     }
     if !asked.dry_run {
-        let way = if asked.offline { Way::Offline } else { Way::Online };
-        let tenant = moves::to(with, id, to, asked.keep_s, way).await?;
+        let tenant = moves::to(with, id, to, asked.how).await?;
         return moved(with, &tenant).await;
     }
     let plan = moves::plan(with, id, to).await?;

@@ -18,7 +18,7 @@ use strowger::id::TenantId;
 
 pub use extensions::Extension;
 pub use plan::{Plan, Room, Side, Size, plan};
-pub use way::Way;
+pub use way::{How, Way};
 
 use crate::Provisioner;
 use crate::error::{Error, Result};
@@ -31,10 +31,10 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// How often it is looked whether it has.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Moves a tenant to a cluster; what it leaves is kept for so many seconds. Run again, it goes on, or finds it done.
-pub async fn to(with: &Provisioner, id: TenantId, cluster: &str, keep_s: i64, way: Way) -> Result<Tenant> {
+/// Moves a tenant to a cluster. Run again, it goes on as it was begun, but for the patience, or finds it done.
+pub async fn to(with: &Provisioner, id: TenantId, cluster: &str, how: How) -> Result<Tenant> {
     let held = hold_soon(with, id).await?;
-    if let Some(job) = begun(with, id).await? {
+    if let Some(mut job) = begun(with, id).await? {
         if job.params["to"] != cluster {
             return Err(Error::Conflict(format!(
                 "tenant {id} is on its way to cluster {}: `strowgerctl job wait {1}` ends that, `job cancel {1}` takes it back",
@@ -42,6 +42,7 @@ pub async fn to(with: &Provisioner, id: TenantId, cluster: &str, keep_s: i64, wa
                 job.id
             )));
         }
+        job.params["patience_s"] = json!(how.patience_s);
         return run(with, held, id, &job.params).await;
     }
     let tenant = steps::tenant(with, id).await?;
@@ -51,15 +52,16 @@ pub async fn to(with: &Provisioner, id: TenantId, cluster: &str, keep_s: i64, wa
         // It came here by a move. One that was given up after its turn is brought to its end.
         return match former.job {
             Some(JobState::Done) | None => Ok(tenant),
-            Some(_) => run(with, held, id, &json!({ "to": cluster, "keep_s": keep_s })).await,
+            Some(_) => run(with, held, id, &json!({ "to": cluster, "keep_s": how.keep_s })).await,
         };
     }
     let planned = plan(with, id, cluster).await?;
     if !planned.refused.is_empty() {
         return Err(Error::Conflict(format!("tenant {id} does not move: {}", planned.refused.join("; "))));
     }
-    let online = way::chosen(&planned, way)?;
-    run(with, held, id, &json!({ "to": cluster, "keep_s": keep_s, "online": online })).await
+    let online = way::chosen(&planned, how.way)?;
+    let params = json!({ "to": cluster, "keep_s": how.keep_s, "online": online, "patience_s": how.patience_s });
+    run(with, held, id, &params).await
 }
 
 async fn run(with: &Provisioner, held: Held<'_>, id: TenantId, params: &serde_json::Value) -> Result<Tenant> {
@@ -80,13 +82,13 @@ pub async fn isolation_on(with: &Provisioner, cluster: &str) -> Result<Isolation
 /// Moves a tenant back to where it lived, with what was written since. A move that was killed is finished first, and that is all.
 ///
 /// It goes online where both servers can, unless another way is asked for.
-pub async fn undo(with: &Provisioner, id: TenantId, keep_s: i64, way: Way) -> Result<Tenant> {
+pub async fn undo(with: &Provisioner, id: TenantId, how: How) -> Result<Tenant> {
     if let Some(job) = begun(with, id).await? {
-        return to(with, id, job.params["to"].as_str().unwrap_or_default(), keep_s, way).await;
+        return to(with, id, job.params["to"].as_str().unwrap_or_default(), how).await;
     }
     match rows::get(&with.control, id).await? {
         Some(former) if matches!(former.standing, Standing::Kept { .. }) => {
-            to(with, id, &former.place.cluster_name, keep_s, way).await
+            to(with, id, &former.place.cluster_name, how).await
         }
         _ => {
             let text = format!(
@@ -181,11 +183,11 @@ pub struct Moved {
 }
 
 /// Moves every tenant off a cluster, one after the other, each to where a new one would be placed. One that fails keeps none from moving.
-pub async fn empty(with: &Provisioner, name: &str, keep_s: i64, way: Way) -> Result<Vec<Moved>> {
+pub async fn empty(with: &Provisioner, name: &str, how: How) -> Result<Vec<Moved>> {
     moving::cluster(with, name).await?;
     let mut all = Vec::new();
     for tenant in tenants::list(&with.control).await?.iter().filter(|tenant| tenant.cluster == name) {
-        let moved = move_off(with, tenant, keep_s, way).await;
+        let moved = move_off(with, tenant, how).await;
         let (cluster, error) = match moved {
             Ok(moved) => (Some(moved.cluster), None),
             Err(error) => (None, Some(error.to_string())),
@@ -195,7 +197,7 @@ pub async fn empty(with: &Provisioner, name: &str, keep_s: i64, way: Way) -> Res
     Ok(all)
 }
 
-async fn move_off(with: &Provisioner, tenant: &Tenant, keep_s: i64, way: Way) -> Result<Tenant> {
+async fn move_off(with: &Provisioner, tenant: &Tenant, how: How) -> Result<Tenant> {
     let to_name = match begun(with, tenant.id).await? {
         Some(job) => job.params["to"].as_str().unwrap_or_default().to_owned(),
         None => {
@@ -206,5 +208,5 @@ async fn move_off(with: &Provisioner, tenant: &Tenant, keep_s: i64, way: Way) ->
             placement::choose(&all, &wanted).map_err(Error::Conflict)?.name.clone()
         }
     };
-    to(with, tenant.id, &to_name, keep_s, way).await
+    to(with, tenant.id, &to_name, how).await
 }

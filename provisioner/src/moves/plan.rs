@@ -15,7 +15,7 @@ use crate::admin_db::AdminDb;
 use crate::error::{Error, Result};
 use crate::placement::{self, Candidate, Wanted};
 use crate::steps::{self, MAINTENANCE_DATABASE, Owner};
-use crate::{Provisioner, backup, moving};
+use crate::{Provisioner, backup, moving, replication};
 
 /// A careful guess at what goes through in a second: read, checked, written, indexed, and read back.
 const BYTES_PER_S: i64 = 8 * 1024 * 1024;
@@ -141,7 +141,6 @@ pub async fn plan(with: &Provisioner, id: TenantId, to: &str) -> Result<Plan> {
         bytes,
         tables,
         extensions,
-        only_offline,
         estimated_s: 1 + bytes / BYTES_PER_S,
         room: Room {
             tenants: held.kept,
@@ -150,7 +149,8 @@ pub async fn plan(with: &Provisioner, id: TenantId, to: &str) -> Result<Plan> {
             max_connections: there_server.max_connections,
             relations: u64::from(held.kept) * schema::RELATIONS,
         },
-        notes: notes(with, &tenant, &to).await?,
+        notes: notes(with, &tenant, &to, only_offline.is_empty().then_some(&here_db)).await?,
+        only_offline,
         refused,
     })
 }
@@ -207,9 +207,12 @@ async fn leftovers(with: &Provisioner, tenant: &Tenant, there: &Tenant, db: &Adm
     }))
 }
 
-/// What nobody is asked about.
-async fn notes(with: &Provisioner, tenant: &Tenant, to: &Cluster) -> Result<Vec<String>> {
-    let mut notes = Vec::new();
+/// What nobody is asked about. `here` is a session of the source, when the tenant can move online.
+async fn notes(with: &Provisioner, tenant: &Tenant, to: &Cluster, here: Option<&AdminDb>) -> Result<Vec<String>> {
+    let mut notes = match here {
+        Some(here) => of_source(tenant, here).await?,
+        None => Vec::new(),
+    };
     if restores::kept(&with.control, tenant.id).await?.is_some() {
         notes.push(
             "what its last restore replaced stays behind: `backup undo` does not bring it back after the move"
@@ -220,6 +223,25 @@ async fn notes(with: &Provisioner, tenant: &Tenant, to: &Cluster) -> Result<Vec<
         && former.place.cluster != to.id
     {
         notes.push(format!("what is kept of it on cluster {} is dropped first", former.place.cluster_name));
+    }
+    Ok(notes)
+}
+
+/// What an online move waits for at the source, and what could fill its disk meanwhile.
+async fn of_source(tenant: &Tenant, here: &AdminDb) -> Result<Vec<String>> {
+    let mut notes: Vec<String> = replication::old_transactions(here)
+        .await?
+        .iter()
+        .map(|old| {
+            format!("online it waits for a transaction on cluster {}, --patience at most: {old}", tenant.cluster)
+        })
+        .collect();
+    let sql = "select current_setting('max_slot_wal_keep_size') = '-1'";
+    if here.query(sql, &[]).await?.first().is_some_and(|row| row.get(0)) {
+        notes.push(format!(
+            "cluster {} keeps as much of its log for a slot as there is: max_slot_wal_keep_size would cap that",
+            tenant.cluster
+        ));
     }
     Ok(notes)
 }

@@ -1,6 +1,6 @@
 //! Whether a tenant can be written to while it moves, and what speaks against it.
 
-use strowger::control::clusters::{Cluster, Tls};
+use strowger::control::clusters::Cluster;
 use strowger::control::replicators;
 use strowger::control::tenants::Tenant;
 
@@ -8,7 +8,6 @@ use super::Plan;
 use crate::Provisioner;
 use crate::admin_db::{AdminDb, no_replicator};
 use crate::error::{Error, Result};
-use crate::replication;
 
 /// How a tenant is carried over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +18,17 @@ pub enum Way {
     Offline,
     /// Online where both servers can.
     Either,
+}
+
+/// What an operator says of a move beside where it goes.
+#[derive(Debug, Clone, Copy)]
+pub struct How {
+    /// How the tenant is carried over.
+    pub way: Way,
+    /// For how many seconds what it leaves is kept.
+    pub keep_s: i64,
+    /// How many seconds transactions that began before an online move may take to end.
+    pub patience_s: i64,
 }
 
 /// Whether it goes online.
@@ -48,17 +58,8 @@ pub(super) async fn obstacles(
             found.push(no_replicator(cluster));
         }
     }
-    if from.address.tls != Tls::Disable {
-        found.push(format!(
-            "cluster {} is reached by TLS, and cluster {}'s server has no file to check its name against",
-            from.name, to.name
-        ));
-    }
     found.extend(at_source(from, here).await?);
     found.extend(at_target(to, there).await?);
-    for old in replication::old_transactions(here).await? {
-        found.push(format!("a transaction on cluster {} would keep a slot from being made: {old}", from.name));
-    }
     found.extend(without_key(with, from, tenant).await?);
     Ok(found)
 }

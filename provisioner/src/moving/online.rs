@@ -20,6 +20,8 @@ use crate::steps::{self, Owner};
 /// How long all that is done while writes wait may take. Servers let a write wait for twice as long, and a tenant's login waits a second
 /// longer for a lock: so none is refused when the turn is given up.
 const HELD: Duration = Duration::from_secs(4);
+/// How many seconds older transactions have when nobody said so: in jobs of a build that did not ask.
+const PATIENCE_S: u64 = 60;
 
 /// Carries a tenant over while it is written to, and turns. What an earlier attempt left is removed first, its hold before all else.
 pub(super) async fn carry(
@@ -46,7 +48,7 @@ pub(super) async fn carry(
     reading.enter(&tenant.schema).await?;
     let version = backup::version_of(&reading, tenant).await?;
     reading.lay_down().await?;
-    let way_in = line.begin(with, tenant, version).await?;
+    let way_in = line.begin(with, tenant, version, patience(job)).await?;
     line.lock(tenant, version).await?;
     // It sees the moment in which nobody writes.
     let source = Owner::reading(&mut here, prefix, tenant).await?;
@@ -79,6 +81,11 @@ pub(super) async fn carry(
     let late = |_| Err(Error::Unavailable(format!("the last of it took longer than {HELD:?}: nothing was changed")));
     tokio::time::timeout(HELD, last).await.unwrap_or_else(late)?;
     turn(with, job, tenant, epoch + 1, &began).await
+}
+
+/// How long older transactions may take to end.
+fn patience(job: &Job) -> Duration {
+    Duration::from_secs(job.params["patience_s"].as_u64().unwrap_or(PATIENCE_S))
 }
 
 async fn note(with: &Provisioner, job: &Job, tenant: &Tenant, replicates: bool) -> Result<()> {

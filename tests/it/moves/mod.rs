@@ -53,7 +53,7 @@ pub(crate) async fn tenant_now(w: &World, id: TenantId) -> Tenant {
 }
 
 /// A `strowgerctl` beside which the test goes on.
-pub(super) async fn beside(w: &World, args: &[&str]) -> std::process::Output {
+pub(crate) async fn beside(w: &World, args: &[&str]) -> std::process::Output {
     let mut command = tokio::process::Command::new(crate::support::strowgerctl());
     command.arg("--config").arg(w.dir.join("strowgerctl.toml")).args(["--output", "json"]).args(args);
     command.output().await.unwrap()

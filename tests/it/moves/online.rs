@@ -232,6 +232,32 @@ fn the_doctor_finds_what_replicates_and_no_move_knows() {
     });
 }
 
+/// Turns red when a slot has the same time to be made whatever was asked for.
+#[test]
+fn an_online_move_waits_for_older_transactions_as_long_as_it_is_told() {
+    world(async |w| {
+        allow(&w);
+        w.tenant("One", Isolation::Schema).await;
+        let older = w.superuser("shared", "postgres").await;
+        older.batch_execute("begin; select pg_current_xact_id()").await.unwrap();
+        let to = |patience: &'static str| ["tenant", "move", "1", "--to", "dedicated", "--patience", patience];
+        let refused = w.ctl(&to("1s"));
+        assert_eq!(refused.code, Some(4), "{}", refused.stderr);
+        assert!(refused.stderr.contains("no replication slot within 1 s"), "{}", refused.stderr);
+        assert_eq!(parts(&w).await, Vec::<String>::new());
+        assert_ne!(w.ctl(&to("2d")).code, Some(0), "a job has a day");
+        let ending = async {
+            let waits = "select exists (select from pg_stat_activity where query like '%pg_create_logical_replication_slot%' and wait_event_type = 'Lock')";
+            let watching = w.superuser("shared", "postgres").await;
+            crate::support::until("it waits", async || watching.query_one(waits, &[]).await.unwrap().get(0)).await;
+            older.batch_execute("commit").await.unwrap();
+        };
+        let command = to("1h");
+        let (moved, ()) = tokio::join!(beside(&w, &command), ending);
+        assert_eq!(succeeded(&moved)["cluster"], "dedicated");
+    });
+}
+
 /// Said before anything is changed, with what is to be done. Turns red when nobody looks for rows that nothing identifies.
 #[test]
 fn what_cannot_move_online_is_told_why() {
@@ -242,7 +268,9 @@ fn what_cannot_move_online_is_told_why() {
         assert!(refused.stderr.contains("strowgerctl cluster online") && refused.stderr.contains("--offline"));
         allow(&w);
         let dry = ["tenant", "move", "1", "--to", "dedicated", "--dry-run"];
-        assert_eq!(w.ctl(&dry).json()["only_offline"], json!([]));
+        let planned = w.ctl(&dry).json();
+        assert_eq!(planned["only_offline"], json!([]));
+        assert!(planned["notes"].to_string().contains("max_slot_wal_keep_size"), "{planned}");
         let db = w.superuser("shared", &tenant.database).await;
         db.batch_execute("alter table tenant_1.memories replica identity nothing").await.unwrap();
         assert!(w.ctl(&dry).json()["only_offline"][0].as_str().unwrap().contains("memories"));

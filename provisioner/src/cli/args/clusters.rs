@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Subcommand, ValueEnum};
 
+use super::tenants::MoveHow;
 use super::values::{kept, seconds};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -41,17 +42,18 @@ pub(in crate::cli) enum Cluster {
         undo: bool,
     },
     /// Keep new tenants away, and say how many have to be moved; exit code 5 while there are any
+    #[command(
+        mut_arg("offline", |arg| arg.requires("moves")),
+        mut_arg("patience", |arg| arg.requires("moves")),
+        mut_arg("keep", |arg| arg.requires("moves"))
+    )]
     Drain {
         name: String,
         /// Move them, one after the other, each to where a new one would go; as `tenant move`
         #[arg(long = "move")]
         moves: bool,
-        /// Nothing is written to each while it is carried over: for servers that cannot replicate
-        #[arg(long, requires = "moves")]
-        offline: bool,
-        /// How long what they leave is kept there, as in 12h or 7d
-        #[arg(long, default_value = "7d", value_parser = seconds, requires = "moves")]
-        keep: i64,
+        #[command(flatten)]
+        how: MoveHow,
     },
     /// Make a login there that may replicate, so that tenants move from and to it while they are written to; on Postgres 15 it is a
     /// superuser, sealed for the provisioner alone. The superuser's URL comes from standard input

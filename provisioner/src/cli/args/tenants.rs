@@ -2,16 +2,39 @@
 
 use std::path::PathBuf;
 
-use clap::{Subcommand, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 use strowger::id::{Region, TenantId};
 use time::OffsetDateTime;
 
-use super::values::{later, seconds};
+use super::values::{later, seconds, within_a_day};
+use crate::moves::{How, Way};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(in crate::cli) enum Isolation {
     Schema,
     Database,
+}
+
+/// What moves of one tenant and of a whole cluster have in common.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct MoveHow {
+    /// Nothing is written to a tenant while it is carried over: for servers that cannot replicate. `tenant move --dry-run` says why
+    #[arg(long)]
+    offline: bool,
+    /// How long transactions that began before may take to end, as in 60s or 2h: an online move begins when they have
+    #[arg(long, default_value = "60s", value_parser = within_a_day, conflicts_with = "offline")]
+    patience: i64,
+    /// How long what is left behind is kept, as in 12h or 7d
+    #[arg(long, default_value = "7d", value_parser = seconds)]
+    keep: i64,
+}
+
+impl MoveHow {
+    /// Offline if it was said, otherwise as given.
+    pub(in crate::cli) fn named(&self, otherwise: Way) -> How {
+        let way = if self.offline { Way::Offline } else { otherwise };
+        How { way, keep_s: self.keep, patience_s: self.patience }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -134,12 +157,8 @@ pub(in crate::cli) enum Tenant {
         /// What you take the cluster's kind to be; another one is refused
         #[arg(long, value_enum, conflicts_with = "undo")]
         isolation: Option<Isolation>,
-        /// Nothing is written to it while it is carried over: for servers that cannot replicate. --dry-run says why
-        #[arg(long)]
-        offline: bool,
-        /// How long what it leaves is kept, as in 12h or 7d
-        #[arg(long, default_value = "7d", value_parser = seconds)]
-        keep: i64,
+        #[command(flatten)]
+        how: MoveHow,
         /// Back to where it lived before, with what was written since
         #[arg(long, conflicts_with = "to")]
         undo: bool,

@@ -54,6 +54,11 @@ pub(super) fn seconds(text: &str) -> Result<i64, String> {
     span(text, 365)
 }
 
+/// A job has a day.
+pub(super) fn within_a_day(text: &str) -> Result<i64, String> {
+    span(text, 1)
+}
+
 pub(super) fn kept(text: &str) -> Result<i64, String> {
     span(text, 36_500)
 }
