@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 
 use strowger::vault::{BackupChunk, DataKey, MasterRing, Sealed};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use super::format::{self, Manifest, Table, Unsealed, chunk_row};
@@ -11,27 +12,47 @@ use super::store::{self, Store, Writing};
 use super::tally::Tally;
 use crate::error::{Error, Result};
 
-/// The text of a piece, at most: what is held in memory, and more than enough for compression.
+/// The text of a piece, at most: memory holds two of them, and it is more than enough for compression.
 pub(super) const PIECE: usize = 1 << 20;
 /// Fast, and a third of what it was for text.
 const LEVEL: i32 = 1;
 
-/// Writes pieces one after the other.
+/// Writes pieces one after the other, each compressed while the next is read.
 pub(super) struct Pieces<'a> {
     key: &'a DataKey,
     backup: Uuid,
     out: Writing<'a>,
+    last: Option<Shrinking>,
+}
+
+/// A piece on another thread.
+struct Shrinking {
+    row: String,
+    small: JoinHandle<std::io::Result<Vec<u8>>>,
 }
 
 impl<'a> Pieces<'a> {
     pub(super) fn new(key: &'a DataKey, backup: Uuid, out: Writing<'a>) -> Self {
-        Self { key, backup, out }
+        Self { key, backup, out, last: None }
     }
 
-    pub(super) async fn add(&mut self, table: &str, number: u32, text: &[u8]) -> Result<()> {
-        let failed = Error::io(format!("compress backup {}", self.backup));
-        let small = zstd::bulk::compress(text, LEVEL).map_err(failed)?;
-        let sealed = self.key.seal::<BackupChunk>(&chunk_row(self.backup, table, number), &small);
+    pub(super) async fn add(&mut self, table: &str, number: u32, text: Vec<u8>) -> Result<()> {
+        let small = tokio::task::spawn_blocking(move || zstd::bulk::compress(&text, LEVEL));
+        let last = self.last.replace(Shrinking { row: chunk_row(self.backup, table, number), small });
+        self.write(last).await
+    }
+
+    /// Nothing comes after the last one that was added.
+    pub(super) async fn finish(&mut self) -> Result<()> {
+        let last = self.last.take();
+        self.write(last).await
+    }
+
+    async fn write(&mut self, piece: Option<Shrinking>) -> Result<()> {
+        let Some(Shrinking { row, small }) = piece else { return Ok(()) };
+        let small = small.await.unwrap_or_else(|gone| Err(std::io::Error::other(gone)));
+        let small = small.map_err(Error::io(format!("compress backup {}", self.backup)))?;
+        let sealed = self.key.seal::<BackupChunk>(&row, &small);
         let length = u32::try_from(sealed.as_bytes().len()).unwrap_or(u32::MAX);
         self.out.add(&length.to_be_bytes()).await?;
         self.out.add(sealed.as_bytes()).await

@@ -61,7 +61,7 @@ async fn read_all(owner: &Owner<'_>, pieces: &mut Pieces<'_>, manifest: &mut Man
     for table in &mut manifest.tables {
         read(owner, pieces, table).await?;
     }
-    Ok(())
+    pieces.finish().await
 }
 
 /// Takes the snapshot, and looks at the tables that this schema version has; no others.
@@ -142,15 +142,15 @@ async fn read(owner: &Owner<'_>, pieces: &mut Pieces<'_>, table: &mut Table) -> 
         while text.len() + rest.len() >= PIECE {
             let (fits, over) = rest.split_at(PIECE - text.len());
             text.extend_from_slice(fits);
-            pieces.add(&table.name, table.chunks, &text).await?;
+            let full = std::mem::replace(&mut text, Vec::with_capacity(PIECE));
+            pieces.add(&table.name, table.chunks, full).await?;
             table.chunks += 1;
-            text.clear();
             rest = over;
         }
         text.extend_from_slice(rest);
     }
     if !text.is_empty() {
-        pieces.add(&table.name, table.chunks, &text).await?;
+        pieces.add(&table.name, table.chunks, text).await?;
         table.chunks += 1;
     }
     (table.rows, table.bytes, table.checksum) = (tally.rows, tally.bytes, tally.checksum());
