@@ -1,8 +1,9 @@
 //! A cluster across an untrusted network: encrypted, and its name checked against the operator's own authority.
 
+use std::cell::Cell;
 use std::fs;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Output};
 
 use provisioner::embedded::{Durability, Embedded};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
@@ -35,14 +36,24 @@ fn install(data: &Path, certificate: &str, key: &str) {
     fs::write(conf, text + "\nssl = on\n").unwrap();
 }
 
-/// A move's login has come by TLS for what is written.
-async fn sends_encrypted(watching: &Client) {
-    let sql = "select coalesce(bool_and(s.ssl), false) from pg_stat_ssl s join pg_stat_replication r using (pid)
-               where r.usename like '%\\_move'";
-    crate::support::until("the other server replicates by TLS", async || {
-        watching.query_one(sql, &[]).await.unwrap().get(0)
-    })
-    .await;
+/// How a move ended, during which another server has come for what is written, by TLS and never without.
+async fn sent_encrypted(watching: &Client, moving: impl Future<Output = Output>) -> Output {
+    let sql = "select s.ssl from pg_stat_ssl s join pg_stat_replication r using (pid) where r.usename like '%\\_move'";
+    let seen = Cell::new(0);
+    let looking = async {
+        loop {
+            let all = watching.query(sql, &[]).await.unwrap();
+            assert!(all.iter().all(|row| row.get(0)), "without TLS");
+            seen.set(seen.get() + all.len());
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    let ended = tokio::select! {
+        ended = moving => ended,
+        () = looking => unreachable!("it looks for ever"),
+    };
+    assert!(seen.get() > 0, "nobody was seen to replicate: {ended:?}");
+    ended
 }
 
 #[test]
@@ -96,7 +107,7 @@ fn a_cluster_is_reached_encrypted_and_only_if_its_certificate_holds() {
             w.ctl_with(&["cluster", "online", cluster], &superuser).json();
         }
         let away = ["tenant", "move", &id, "--to", "dedicated"];
-        let (moved, ()) = tokio::join!(beside(&w, &away), sends_encrypted(&watching));
+        let moved = sent_encrypted(&watching, beside(&w, &away)).await;
         assert!(moved.status.success(), "{}", String::from_utf8_lossy(&moved.stderr));
         assert_eq!(account.dial(&server, "+15551234567", "+18005550100").await.status(), 200);
         for (command, cluster) in

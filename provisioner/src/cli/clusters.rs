@@ -35,7 +35,7 @@ pub(super) async fn run(with: &Provisioner, command: &Cluster, data: Option<&Pat
         }
         Cluster::Drain { name, moves, how } => drain(with, name, moves.then(|| how.named(Way::Online)), output).await,
         Cluster::Online { name, undo: false } => {
-            bootstrap::allow_online(with, &superuser_from_stdin()?, name).await?;
+            bootstrap::allow_online(with, superuser_from_stdin()?, name).await?;
             show(output, &json!({ "cluster": name, "online": true }))
         }
         Cluster::Online { name, undo: true } => {

@@ -214,7 +214,7 @@ impl Embedded {
         bootstrap::follow_ports(&with, &self.ports).await?;
         for (name, _) in TENANT_CLUSTERS {
             if !crate::clusters::is_online(&with, name).await? {
-                bootstrap::allow_online(&with, &self.superuser(name)?, name).await?;
+                bootstrap::allow_online(&with, self.superuser(name)?, name).await?;
             }
         }
         Ok(with)

@@ -168,10 +168,11 @@ impl Binaries {
         pid_file.lines().nth(3)?.trim().parse().ok()
     }
 
-    /// A program, run as the right user, outside our terminal's signals, from a folder that user can enter.
+    /// A program, run as the right user, outside our terminal's signals, from a folder that user can enter. Ours is not its home: a server
+    /// that calls another one by TLS would look for certificates there.
     fn command(&self, name: &str) -> Command {
         let mut command = Command::new(self.folder.join(name));
-        command.current_dir("/").env("LC_ALL", "C").process_group(0);
+        command.current_dir("/").env("LC_ALL", "C").env_remove("HOME").process_group(0);
         if let Some(User { uid, gid }) = self.user {
             command.uid(uid).gid(gid);
         }
