@@ -131,6 +131,8 @@ pub enum Ended {
     Done,
     /// It failed, and may do better later.
     Later(String),
+    /// The tenant's database is away. That is no fault of the item's, which is not given up for it.
+    Away(String),
     /// It cannot succeed.
     Never(String),
 }
@@ -142,9 +144,12 @@ pub async fn end(control: &Control, item: &Claimed, holder: &str, how: &Ended) -
     let (state, reason) = match how {
         Ended::Done => ("done", None),
         Ended::Later(reason) if item.attempts < MAX_ATTEMPTS => ("queued", Some(reason)),
+        Ended::Away(reason) => ("queued", Some(reason)),
         Ended::Later(reason) | Ended::Never(reason) => ("dead", Some(reason)),
     };
-    let sql = "update work_items set state = $4, holder = null, reason = $5,
+    // What is queued has one left at least.
+    let attempts = if state == "queued" { item.attempts.min(MAX_ATTEMPTS - 1) } else { item.attempts };
+    let sql = "update work_items set state = $4, holder = null, reason = $5, attempts = $6,
                       sealed = case when $4 = 'done' then null else sealed end,
                       ended_at = case when $4 = 'queued' then null else now() end,
                       not_before = now() + make_interval(secs => least(900, 2 ^ attempts) * (0.5 + random()))
@@ -155,6 +160,7 @@ pub async fn end(control: &Control, item: &Claimed, holder: &str, how: &Ended) -
         .bind(item.attempts)
         .bind(state)
         .bind(reason)
+        .bind(attempts)
         .execute(control.pool())
         .await?;
     Ok(())

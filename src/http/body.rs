@@ -11,8 +11,10 @@ use serde_json::Value;
 
 use super::error::Problem;
 
+/// The largest body that is read.
+pub(super) const BODY_LIMIT_BYTES: usize = 1024 * 1024;
 /// How long a client may take to send a body.
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The body, within the limits of size and time.
 pub(super) async fn bytes(request: Request) -> Result<Bytes, Problem> {

@@ -12,16 +12,16 @@ use axum::http::{HeaderName, Method, StatusCode};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, on};
+use tower::util::MapRequestLayer;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
 
+use super::body::BODY_LIMIT_BYTES;
 use super::error::Problem;
 use super::extract::{Answering, Authorized, Input, Right};
-use super::{State, callers, calls, company, config, context, health, memories, openapi, profiles, voice};
+use super::{State, callers, calls, company, config, context, health, memories, openapi, profiles, unread, voice};
 use crate::auth::Scope;
 
-/// The largest body that is read.
-pub const BODY_LIMIT_BYTES: usize = 1024 * 1024;
 /// How long a request may take in all. Whoever is slow by then is not the client: its body has a shorter time.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -171,7 +171,8 @@ pub fn app(state: State) -> Axum {
         .axum
         .fallback(async || Problem::not_found().into_response())
         .method_not_allowed_fallback(async || Problem::method_not_allowed().into_response())
-        .layer(DefaultBodyLimit::max(BODY_LIMIT_BYTES))
+        // One layer of the two: each of its own costs every request some allocations.
+        .layer((MapRequestLayer::new(unread::read_to_its_end), DefaultBodyLimit::max(BODY_LIMIT_BYTES)))
         .layer(middleware::from_fn(deadline))
         .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {
             Problem::internal("a handler panicked").into_response()

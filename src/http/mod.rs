@@ -15,6 +15,7 @@ mod memories;
 pub mod openapi;
 mod profiles;
 mod twiml;
+mod unread;
 mod voice;
 
 use std::sync::Arc;

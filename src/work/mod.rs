@@ -17,7 +17,7 @@ use crate::auth::Principal;
 use crate::control::work::{self, Claimed, Ended, LEASE_S, MAX_ATTEMPTS, Swept};
 use crate::control::{Control, ControlError};
 use crate::directory::{Directory, DirectoryError};
-use crate::tenant::{Refused, Router};
+use crate::tenant::{OpenError, Refused, Router};
 use crate::vault::VaultError;
 
 /// Items that one process works on at once.
@@ -104,7 +104,7 @@ impl Worker {
             let attempt = tokio::time::timeout(ATTEMPT, self.attempt(&item)).await;
             attempt.unwrap_or_else(|_| Ended::Later("an attempt took too long".to_owned()))
         };
-        if let Ended::Later(reason) | Ended::Never(reason) = &how {
+        if let Ended::Later(reason) | Ended::Away(reason) | Ended::Never(reason) = &how {
             tracing::warn!(tenant.id = %item.tenant(), work.id = item.id(), work.kind = item.kind, item.attempts, reason, "work failed");
         }
         self.say(&item, &how).await;
@@ -127,7 +127,7 @@ impl Worker {
             Err(error) => return unreadable(&error),
         };
         let who = Principal::from_work(claimed);
-        self.carry_out(&who, &item).await.map_or_else(|error| Ended::Later(error.to_string()), |()| Ended::Done)
+        self.carry_out(&who, &item).await.map_or_else(|error| failed(&error), |()| Ended::Done)
     }
 
     async fn carry_out(&self, who: &Principal, item: &Item) -> Result<(), ProcessingError> {
@@ -188,6 +188,14 @@ impl Worker {
             Ok(items) => tracing::info!(tenant.id = %swept.tenant(), items, "queued what was promised without control"),
             Err(error) => tracing::warn!(tenant.id = %swept.tenant(), %error, "could not look into an outbox"),
         }
+    }
+}
+
+fn failed(error: &ProcessingError) -> Ended {
+    let reason = error.to_string();
+    match error {
+        ProcessingError::Refused(Refused::Open { error: OpenError::Unreachable(_), .. }) => Ended::Away(reason),
+        _ => Ended::Later(reason),
     }
 }
 

@@ -76,9 +76,17 @@ fn one(field: &Field, value: Option<&str>, origin: &Origin<'_>, region: Region) 
             Ok(count) if count >= 0 => count.to_string(),
             _ => return Err(format!("{} is not a count", field.name)),
         },
+        Kind::Moment if !is_of_calendar(value) => {
+            return Err(format!("{} is no moment of the years up to 9999", field.name));
+        }
         Kind::Text(_) | Kind::Moment | Kind::Object | Kind::Texts => value.to_owned(),
     };
     Ok(Some(good))
+}
+
+/// Whether a moment is one that the API can write. Infinity is none, nor what comes after the year 9999.
+fn is_of_calendar(moment: &str) -> bool {
+    moment.find('-') == Some(4)
 }
 
 /// A UUID is kept. Anything else becomes one that is the same whenever the same row is imported: version 8, made of a SHA-256.
@@ -125,6 +133,7 @@ mod tests {
 
     use super::*;
 
+    const MOMENT: &str = "2024-01-01T00:00:00.000000Z";
     const ORIGIN: Origin<'_> = Origin { installation: "sw", platform: "old", table: "public.memories" };
 
     fn raw(values: [Option<&str>; 6]) -> Raw {
@@ -138,7 +147,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_imported_says_why() {
-        let good = [Some("7"), Some("(555) 123-4567"), Some("general"), None, Some("x"), Some("2024")];
+        let good = [Some("7"), Some("(555) 123-4567"), Some("general"), None, Some("x"), Some(MOMENT)];
         let row = judged(good).unwrap();
         assert_eq!(row[1].as_deref(), Some("+15551234567"));
         assert_eq!(row, judged(good).unwrap(), "the same row has the same id");
@@ -149,6 +158,9 @@ mod tests {
             (1, Some("anonymous"), "user_id: not a phone number"),
             (2, Some(long.as_str()), "type is longer than 64"),
             (4, None, "content is empty"),
+            (5, Some("infinity"), "created_at is no moment"),
+            (5, Some("-infinity"), "created_at is no moment"),
+            (5, Some("10000-01-01T00:00:00.000000Z"), "created_at is no moment"),
         ] {
             let mut bad = good;
             bad[at] = value;
@@ -169,7 +181,7 @@ mod tests {
     #[test]
     fn callers_written_differently_are_one() {
         let of = |user, key| {
-            let row = judged([Some("7"), Some(user), Some("t"), key, Some("x"), Some("2024")]).unwrap();
+            let row = judged([Some("7"), Some(user), Some("t"), key, Some("x"), Some(MOMENT)]).unwrap();
             identities(&TARGETS[0], &row)
         };
         assert_eq!(of("5551234567", Some("k")), of("+1 555 123 4567", Some("k")));

@@ -192,18 +192,20 @@ fn of_column(field: &Field, column: &Column) -> Checked<String, String> {
 }
 
 fn moment(c: &str, column: &Column) -> Checked<String, String> {
-    let utc = literal(UTC);
-    match column.kind.as_str() {
-        "timestamp with time zone" => Ok(format!("to_char({c} at time zone 'UTC', {utc})")),
-        "timestamp without time zone" | "date" => Ok(format!("to_char({c}::timestamp, {utc})")),
+    let timestamp = match column.kind.as_str() {
+        "timestamp with time zone" => format!("{c} at time zone 'UTC'"),
+        "timestamp without time zone" | "date" => format!("{c}::timestamp"),
         // Seconds or milliseconds since 1970; no call was taken in the year 5138.
-        "bigint" | "integer" | "double precision" | "numeric" => Ok(format!(
-            "to_char(to_timestamp(case when {c} > 100000000000 then {c} / 1000.0 else {c} end::float8) at time zone 'UTC', {utc})"
-        )),
+        "bigint" | "integer" | "double precision" | "numeric" => format!(
+            "to_timestamp(case when {c} > 100000000000 then {c} / 1000.0 else {c} end::float8) at time zone 'UTC'"
+        ),
         other => {
-            Err(format!("{} is {other}, and no moment: make a materialized view with a timestamp of it", column.name))
+            let name = &column.name;
+            return Err(format!("{name} is {other}, and no moment: make a materialized view with a timestamp of it"));
         }
-    }
+    };
+    // `to_char` has nothing to say of infinity, which is not nothing.
+    Ok(format!("coalesce(to_char({timestamp}, {}), {c}::text)", literal(UTC)))
 }
 
 struct Sql {

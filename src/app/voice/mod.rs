@@ -9,6 +9,8 @@ mod script;
 mod sentences;
 mod turn;
 
+use std::time::Duration;
+
 use answering::Answering;
 
 use super::answers::Answers;
@@ -23,6 +25,9 @@ use crate::tenant::{Read, Refused, Router, TenantError, Write};
 
 pub use script::Awaits;
 pub use turn::turn;
+
+/// How long a callback waits for the tenant's database. The provider waits 15 s for its acknowledgement.
+const NOTING: Duration = Duration::from_secs(8);
 
 /// What the caller hears, and what the provider does then.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -73,6 +78,17 @@ pub enum CallError {
     Promise(#[from] PromiseError),
 }
 
+impl CallError {
+    /// Whether the tenant's schema could not be asked, or did not answer: whose number it is, control alone can say then.
+    fn is_silence(&self) -> bool {
+        matches!(
+            self,
+            Self::Tenant(_)
+                | Self::Refused(Refused::Suspended(_) | Refused::SchemaVersion { .. } | Refused::Open { .. })
+        )
+    }
+}
+
 impl From<DirectoryError> for CallError {
     fn from(error: DirectoryError) -> Self {
         Self::Refused(error.into())
@@ -102,6 +118,20 @@ impl<'a> Call<'a> {
             dialled: to.parse().map_err(|_| CallError::NoSuchNumber)?,
             caller: form.field("From").and_then(CallerKey::from_voice),
             status: form.field("CallStatus").filter(|s| s.len() <= 32).ok_or(CallError::Field("CallStatus"))?,
+        })
+    }
+
+    /// How far it is.
+    fn progress(&self) -> Result<Progress<'_>, CallError> {
+        let number = |name| match self.form.field(name) {
+            None => Ok(None),
+            Some(text) => text.parse::<i32>().ok().filter(|n| *n >= 0).map(Some).ok_or(CallError::Field(name)),
+        };
+        Ok(Progress {
+            call_sid: self.sid,
+            status: self.status,
+            sequence: number("SequenceNumber")?.unwrap_or(0),
+            duration_seconds: number("CallDuration")?,
         })
     }
 }
@@ -138,59 +168,69 @@ pub async fn incoming(directory: &Directory, router: &Router, call: &Call<'_>) -
 }
 
 /// Takes in a callback about a call. One that ends it promises, before it is acknowledged, that the call will be processed; also while
-/// the tenant takes no writes, since the provider does not come again.
+/// the tenant takes no writes or its database is away, since the provider does not come again.
 pub async fn status(
     directory: &Directory,
     router: &Router,
     promises: &Promises,
     call: &Call<'_>,
 ) -> Result<(), CallError> {
-    let number = |name| match call.form.field(name) {
-        None => Ok(None),
-        Some(text) => text.parse::<i32>().ok().filter(|n| *n >= 0).map(Some).ok_or(CallError::Field(name)),
-    };
-    let progress = Progress {
-        call_sid: call.sid,
-        status: call.status,
-        sequence: number("SequenceNumber")?.unwrap_or(0),
-        duration_seconds: number("CallDuration")?,
-    };
+    let progress = call.progress()?;
     let ended = CallEnded { sequence: progress.sequence, duration_seconds: progress.duration_seconds };
     let is_over = call.status == "completed";
     let over = |ended| Item::ProcessCall { call_sid: call.sid.to_owned(), ended };
     let mut answering = Answering::default();
     loop {
         let who = answering.next(directory, call).await?;
-        match router.open::<Write>(&who).await {
-            Ok(db) => {
-                if !calls::progress(db.conn(), &call.dialled, &progress).await? {
+        let noting = tokio::time::timeout(NOTING, note(router, &who, call, &progress)).await;
+        let noted = match noting.unwrap_or(Err(TenantError::TooSlow.into())) {
+            Err(error) if is_over && error.is_silence() => {
+                if !answering.is_confirmed(directory).await? {
                     continue;
                 }
-                drop(db);
-                if is_over {
-                    promises.make(&who, &over(None)).await?;
-                }
+                tracing::warn!(tenant.id = %who.tenant(), %error, "the end of a call is promised, and not noted yet");
+                // If the call did not begin there, nothing comes of the promise.
+                Noted::NotYet
             }
-            Err(refused) if is_over => {
-                let began = match refused {
-                    // Its schema cannot be asked. If the call did not begin there, nothing comes of the promise.
-                    Refused::Suspended(_) => answering.is_confirmed(directory).await?.then_some(true),
-                    Refused::ReadOnly(_) | Refused::Moving(_) => {
-                        let db = router.open::<Read>(&who).await?;
-                        calls::began(db.conn(), &call.dialled, call.sid).await?
-                    }
-                    refused => return Err(refused.into()),
-                };
-                match began {
-                    None => continue,
-                    Some(false) => {}
-                    Some(true) => promises.make(&who, &over(Some(ended))).await?,
-                }
-            }
-            Err(Refused::ReadOnly(_)) => {}
-            Err(refused) => return Err(refused.into()),
+            noted => noted?,
+        };
+        match noted {
+            Noted::Elsewhere => continue,
+            Noted::There if is_over => promises.make(&who, &over(None)).await?,
+            Noted::NotYet if is_over => promises.make(&who, &over(Some(ended))).await?,
+            Noted::There | Noted::NotYet | Noted::Nowhere => {}
         }
         return Ok(());
+    }
+}
+
+/// What became of a callback.
+enum Noted {
+    /// It stands in the tenant's schema.
+    There,
+    /// It is still to be noted there.
+    NotYet,
+    /// It need not be noted: the call left no trace when it began.
+    Nowhere,
+    /// The dialled number is another's.
+    Elsewhere,
+}
+
+async fn note(router: &Router, who: &Principal, call: &Call<'_>, progress: &Progress<'_>) -> Result<Noted, CallError> {
+    match router.open::<Write>(who).await {
+        Ok(db) => {
+            let is_its = calls::progress(db.conn(), &call.dialled, progress).await?;
+            Ok(if is_its { Noted::There } else { Noted::Elsewhere })
+        }
+        Err(Refused::ReadOnly(_) | Refused::Moving(_)) => {
+            let db = router.open::<Read>(who).await?;
+            Ok(match calls::began(db.conn(), &call.dialled, call.sid).await? {
+                None => Noted::Elsewhere,
+                Some(true) => Noted::NotYet,
+                Some(false) => Noted::Nowhere,
+            })
+        }
+        Err(refused) => Err(refused.into()),
     }
 }
 

@@ -165,20 +165,18 @@ fn a_login_that_harmed_itself_is_repaired_under_load() {
     });
 }
 
-async fn through(proxy: &Proxy, w: &World, cluster: &str) {
+/// A proxy through which servers reach a cluster from now on.
+pub(crate) async fn through_proxy(w: &World, cluster: &str) -> Proxy {
     let control = w.superuser("control", &w.prefix.name("control")).await;
+    let port: i32 = control.query_one("select port from clusters where name = $1", &[&cluster]).await.unwrap().get(0);
+    let proxy = Proxy::to(([127, 0, 0, 1], u16::try_from(port).unwrap()).into()).await;
     let sql = "update clusters set port = $2 where name = $1";
     control.execute(sql, &[&cluster, &i32::from(proxy.address.port())]).await.unwrap();
+    proxy
 }
 
 fn port_of(url: &str) -> u16 {
     url.parse::<tokio_postgres::Config>().unwrap().get_ports()[0]
-}
-
-async fn cluster_port(w: &World, cluster: &str) -> u16 {
-    let control = w.superuser("control", &w.prefix.name("control")).await;
-    let port: i32 = control.query_one("select port from clusters where name = $1", &[&cluster]).await.unwrap().get(0);
-    u16::try_from(port).unwrap()
 }
 
 /// Turns red when `recycle` keeps a connection that was lost.
@@ -186,8 +184,7 @@ async fn cluster_port(w: &World, cluster: &str) -> u16 {
 fn a_cluster_that_is_away_takes_only_its_own_tenants_with_it() {
     world(async |w| {
         let (here, there) = (Ward::new(&w, "Here", Schema).await, Ward::new(&w, "There", Database).await);
-        let proxy = Proxy::to(([127, 0, 0, 1], cluster_port(&w, "shared").await).into()).await;
-        through(&proxy, &w, "shared").await;
+        let proxy = through_proxy(&w, "shared").await;
         let server = w.server();
         assert_eq!(here.ask(&server).await, Answer::Own);
         let elsewhere = there.constant_client(&server, false);

@@ -1,11 +1,12 @@
 //! The other form of the legacy schema, tenant columns of each type and none, rows that the tenant has newer.
 
 use serde_json::json;
+use strowger::auth::Scope;
 use strowger::control::clusters::Isolation;
 
 use super::legacy::{Legacy, as_tenant, psql};
 use super::{MAPPING, report, rows};
-use crate::support::world;
+use crate::support::{Service, world};
 
 const UUIDS: &str = "
     create table memories (id uuid primary key default gen_random_uuid(), $tenant user_id text, content text, created_at timestamptz);
@@ -131,5 +132,46 @@ fn what_a_tenant_has_newer_stays_and_what_the_source_has_newer_comes() {
             "update memories set content = 'seen', created_at = '2023-01-01', id = gen_random_uuid() where key = 'a'",
         );
         assert_eq!((rows(&import(), "imported"), contents()), (2, "new,new".to_owned()));
+    });
+}
+
+/// Turns red when `moment` in `shape.rs` leaves it at what `to_char` says, which is nothing: the rows would come as if of 1970. Without
+/// `is_of_calendar` in `row.rs` they come as they are, and the list of memories is no longer answered.
+#[test]
+fn a_row_at_a_moment_that_no_calendar_has_is_rejected_with_its_reason() {
+    world(async |w| {
+        let tenant = w.tenant("One", Isolation::Schema).await;
+        let id = tenant.id.to_string();
+        for (n, (kind, good, late)) in [
+            ("timestamptz", "'2024-01-01'", "'10000-01-01'"),
+            ("timestamp", "'2024-01-01'", "'10000-01-01'"),
+            ("date", "'2024-01-01'", "'10000-01-01'"),
+            ("double precision", "1704067200", "'infinity'"),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let legacy = Legacy::empty(&w, &format!("at{n}")).await;
+            legacy
+                .run(&format!(
+                    "create table memories (id uuid default gen_random_uuid(), user_id text, content text, created_at {kind});
+                     insert into memories (user_id, content, created_at) values
+                         ('5551234567', 'now', {good}), ('5551234567', 'unknown', null), ('5551234567', 'late', {late}),
+                         ('5551234567', 'always', 'infinity'), ('5551234567', 'before', '-infinity')"
+                ))
+                .await;
+            let rejects = w.dir.join(kind).display().to_string();
+            let import = ["import", "run", "--mapping", MAPPING, "--source-url", &legacy.url, "--all-to", &id];
+            let done = report(&w.ctl(&[&import[..], &["--rejects", &rejects]].concat()), 5);
+            assert_eq!((rows(&done, "imported"), rows(&done, "rejected")), (2, 3), "{kind}");
+            assert_eq!(done["verdict"], "equal", "{kind}: {done}");
+            let said = std::fs::read_to_string(&rejects).unwrap();
+            let reason = "\"reason\":\"created_at is no moment of the years up to 9999\"";
+            assert_eq!(said.matches(reason).count(), 3, "{said}");
+        }
+        let server = w.server();
+        let service = Service { server: &server, token: w.token(tenant.id, &[Scope::ReadMemories]).await };
+        let listed = service.get("/v1/memories").await;
+        assert_eq!((listed.status, listed.body["memories"].as_array().map(Vec::len)), (200, Some(8)), "{listed:?}");
     });
 }

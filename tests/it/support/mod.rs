@@ -25,7 +25,7 @@ pub(crate) use {
     official::Official,
     process::{Ran, Server, run, run_in, signal, strowgerctl},
     proxy::Proxy,
-    raw::{dribble, raw},
+    raw::{dribble, next_status, raw, socket},
     s3::S3,
     service::{Answer, Service, answer},
     twilio::Account,

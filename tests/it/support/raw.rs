@@ -38,6 +38,19 @@ pub(crate) async fn dribble(server: &Server, head: &[u8]) -> Option<u16> {
     }
 }
 
+/// Reads the next answer on a connection that may carry more: its status, or `None` if the server has closed.
+pub(crate) async fn next_status(connection: &mut TcpStream) -> Option<u16> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(connection.read_u8().await.ok()?);
+    }
+    let head = String::from_utf8(head).unwrap().to_ascii_lowercase();
+    let (_, length) = head.split_once("content-length: ").unwrap();
+    let mut body = vec![0; length.split("\r\n").next().unwrap().parse().unwrap()];
+    connection.read_exact(&mut body).await.ok()?;
+    Some(head.strip_prefix("http/1.1 ").unwrap()[..3].parse().unwrap())
+}
+
 /// Reads to the end, which a reset is too.
 async fn status(reader: &mut (impl tokio::io::AsyncRead + Unpin)) -> Option<u16> {
     let (mut all, mut part) = (Vec::new(), [0; 4096]);

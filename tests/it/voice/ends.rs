@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{CALLER, DIALLED, Line};
+use crate::failures::through_proxy;
 use crate::support::model_stub::{Failing, ModelStub};
 use crate::support::{Server, World, until, world};
 
@@ -65,6 +66,46 @@ fn a_call_that_ends_while_its_tenant_takes_no_writes_is_processed_when_it_does()
         line.talk(&server, "Please repair my tuba on Tuesday").await;
         assert_eq!(line.hang_up(&server).await, 200);
         assert_eq!(work(&w).len(), 3);
+    });
+}
+
+/// Turns red when `status` in `app/voice/mod.rs` refuses instead of promising, and when an attempt that finds the database away is
+/// `Ended::Later`: the item would be dead.
+#[test]
+fn a_call_that_ends_while_its_tenants_database_is_away_is_processed_when_that_is_back() {
+    world(async |w| {
+        let mut line = Line::open(&w).await;
+        let control = w.superuser("control", &w.prefix.name("control")).await;
+        let due = async |more: &str| {
+            let sql = format!("update work_items set not_before = now() {more} where state = 'queued'");
+            until("the item waits", async || control.execute(&sql, &[]).await.unwrap() == 1).await;
+        };
+        let proxy = through_proxy(&w, "shared").await;
+        let server = w.server();
+        line.talk(&server, "Please repair my accordion on Tuesday").await;
+        proxy.cut();
+        assert_eq!(line.hang_up(&server).await, 200);
+        assert_eq!(line.hang_up(&server).await, 200, "said twice");
+        let failed = async || {
+            let all = work(&w);
+            all.len() == 1 && all[0]["state"] == "queued" && all[0]["reason"].to_string().contains("does not answer")
+        };
+        until("it has failed", failed).await;
+        // It would be the last of its attempts, if anything else failed.
+        due(", attempts = 9, reason = null").await;
+        until("it has failed again", failed).await;
+        proxy.mend();
+        due("").await;
+        until("the call is processed", async || line.summaries_of("accordion").await == 1).await;
+
+        // A database that is there and does not come to it. This waits for the lock as long as a statement of the tenant's may.
+        line.talk(&server, "Please repair my harmonica on Tuesday").await;
+        line.db.batch_execute("begin; lock table calls in access exclusive mode").await.unwrap();
+        assert_eq!(line.hang_up(&server).await, 200);
+        line.db.batch_execute("rollback").await.unwrap();
+        until("the call is processed", async || line.summaries_of("harmonica").await == 1).await;
+        assert_eq!(line.count("calls where status = 'completed' and duration_seconds = 40").await, 2);
+        assert_eq!(line.count("call_summaries").await, 2);
     });
 }
 
