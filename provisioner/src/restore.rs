@@ -3,7 +3,7 @@
 //! In place, the new schema is made and compared beside the live one. Then Postgres refuses the tenant's logins and their sessions end, so
 //! that whatever was acknowledged is in the old schema; the two change names in one transaction; the epoch rises with it, so a
 //! connection that was proven before can never be taken for one to the new data. What was replaced is kept for a while, and
-//! taking a restore back is the same change of names once more.
+//! taking a restore back is the same change of names once more; taking that back is yet another.
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -33,25 +33,72 @@ pub async fn in_place(with: &Provisioner, id: Uuid, keep_s: i64) -> Result<Resto
     restored(with, tenant).await
 }
 
-/// Puts what the last restore replaced back in its place. What is replaced now is kept in turn.
+/// Puts what the last restore replaced back in its place. What is replaced now is kept in turn. Run again, it goes on, or finds it done.
 pub async fn undo(with: &Provisioner, tenant: TenantId, keep_s: i64) -> Result<Restored> {
+    turn(with, tenant, Turn::Undo, keep_s).await
+}
+
+/// Takes an undoing back, in the same way.
+pub async fn redo(with: &Provisioner, tenant: TenantId, keep_s: i64) -> Result<Restored> {
+    turn(with, tenant, Turn::Redo, keep_s).await
+}
+
+/// A change of names by which what is kept becomes the live schema again. The two are told apart because one that was killed is asked for
+/// again: by a single name, the second time would take the first one back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    Undo,
+    Redo,
+}
+
+impl Turn {
+    /// The one that a job is; `None` when it restores a backup.
+    fn of(params: &Value) -> Option<Self> {
+        params["back"].as_str()?;
+        Some(if params["redo"] == json!(true) { Self::Redo } else { Self::Undo })
+    }
+}
+
+async fn turn(with: &Provisioner, tenant: TenantId, turn: Turn, keep_s: i64) -> Result<Restored> {
     let held = hold(with, Subject::Tenant(tenant)).await?;
     refuse_unmade(&steps::tenant(with, tenant).await?)?;
-    let params = match begun(with, tenant, |params| params["back"].is_string()).await? {
+    let params = match begun(with, tenant, |params| Turn::of(params) == Some(turn)).await? {
         // What is kept may be what it has replaced.
-        Some(job) => job.params,
-        None => {
-            let nothing = || {
-                Error::Conflict(format!(
-                    "nothing that a restore replaced is kept for tenant {tenant}: see `strowgerctl backup list`"
-                ))
-            };
-            let kept = restores::kept(&with.control, tenant).await?.ok_or_else(nothing)?;
-            json!({ "back": kept.schema, "keep_s": keep_s })
-        }
+        Some(job) => Some(job.params),
+        None => new_turn(with, tenant, turn, keep_s).await?,
     };
-    held.run(Kind::Restore, &params).await?;
+    if let Some(params) = params {
+        held.run(Kind::Restore, &params).await?;
+    }
     restored(with, tenant).await
+}
+
+/// What is to be carried out; `None` when the last job did just that.
+async fn new_turn(with: &Provisioner, tenant: TenantId, turn: Turn, keep_s: i64) -> Result<Option<Value>> {
+    let nothing = || {
+        let text =
+            format!("nothing that a restore replaced is kept for tenant {tenant}: see `strowgerctl backup list`");
+        Error::Conflict(text)
+    };
+    let kept = restores::kept(&with.control, tenant).await?.ok_or_else(nothing)?;
+    let last = match backup::replaced_by(&kept.schema) {
+        Some(id) => jobs::get(&with.control, id).await?,
+        None => None,
+    };
+    let before = last.as_ref().and_then(|job| Turn::of(&job.params));
+    if before == Some(turn) {
+        return match last {
+            Some(job) if job.state == State::Failed => Err(Error::Conflict(format!(
+                "job {0} did that and was given up before its end: `strowgerctl job retry {0}`",
+                job.id
+            ))),
+            _ => Ok(None),
+        };
+    }
+    if turn == Turn::Redo && before.is_none() {
+        return Err(Error::Conflict(format!("no restore of tenant {tenant} was undone: nothing is put back")));
+    }
+    Ok(Some(json!({ "back": kept.schema, "redo": turn == Turn::Redo, "keep_s": keep_s })))
 }
 
 /// The restore that was begun and is the one that is meant. Another one gives way if it has changed nothing yet; if it has, it is to be
@@ -108,7 +155,7 @@ pub async fn end_kept(with: &Provisioner) -> Result<usize> {
     let over = restores::over(&with.control).await?;
     for tenant in &over {
         let _held = hold(with, Subject::Tenant(*tenant)).await?;
-        // Another restore may have kept something else since.
+        // Another restore may have kept something else since, or be putting this back.
         let Some(kept) = restores::kept(&with.control, *tenant).await?.filter(|kept| kept.is_over) else { continue };
         let tenant = steps::tenant(with, *tenant).await?;
         let cluster = steps::cluster_of(with, &tenant).await?;

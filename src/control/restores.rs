@@ -12,21 +12,26 @@ use crate::id::TenantId;
 pub struct Kept {
     /// Its name now.
     pub schema: String,
-    /// Whether its time has passed.
+    /// Whether its time has passed and no job is to put it back.
     pub is_over: bool,
 }
 
+/// One that was given up may be tried again: it has perhaps shut its tenant out, and finds nothing else to serve it from.
+const IS_OVER: &str = "kept_until <= now() and not exists (
+    select from jobs j where j.tenant_id = replaced_schemas.tenant_id and j.kind = 'restore'
+                         and j.params ->> 'back' = replaced_schemas.schema and j.state in ('queued', 'running', 'failed'))";
+
 /// What is kept for a tenant.
 pub async fn kept(control: &Control, tenant: TenantId) -> Result<Option<Kept>, ControlError> {
-    let sql = "select schema, kept_until <= now() as is_over from replaced_schemas where tenant_id = $1";
-    let row = sqlx::query(sql).bind(tenant.get()).fetch_optional(control.pool()).await?;
+    let sql = format!("select schema, {IS_OVER} as is_over from replaced_schemas where tenant_id = $1");
+    let row = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(tenant.get()).fetch_optional(control.pool()).await?;
     row.map(|row| Ok(Kept { schema: row.try_get(0)?, is_over: row.try_get(1)? })).transpose()
 }
 
-/// The tenants for whom something is kept whose time has passed.
+/// The tenants for whom something is kept whose time has passed and that no job is to put back.
 pub async fn over(control: &Control) -> Result<Vec<TenantId>, ControlError> {
-    let sql = "select tenant_id from replaced_schemas where kept_until <= now() order by 1";
-    let ids: Vec<i32> = sqlx::query_scalar(sql).fetch_all(control.pool()).await?;
+    let sql = format!("select tenant_id from replaced_schemas where {IS_OVER} order by 1");
+    let ids: Vec<i32> = sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_all(control.pool()).await?;
     ids.into_iter().map(|id| Ok(id.try_into()?)).collect()
 }
 

@@ -35,7 +35,7 @@ pub(crate) use export::export;
 pub(crate) use extract::extract;
 pub use format::{Manifest, Sequence, Table};
 pub(crate) use load::{Target, load};
-pub(crate) use restoring::{beside, fill, swap};
+pub(crate) use restoring::{beside, fill, replaced_by, swap};
 pub(crate) use store::Store;
 pub use strays::{Is, Stray};
 pub(crate) use strays::{delete_strays, strays};

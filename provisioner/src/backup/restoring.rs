@@ -46,8 +46,15 @@ pub(crate) async fn beside(
 ) -> Result<()> {
     let names = Names::of(job, tenant);
     let mut db = AdminDb::open_for(with, cluster, &tenant.database, tenant).await?;
-    if names.back || has_schema(&db, &names.aside).await? || has_schema(&db, &names.replaced).await? {
+    if has_schema(&db, &names.aside).await? || has_schema(&db, &names.replaced).await? {
         return Ok(());
+    }
+    if names.back {
+        // Before anybody is shut out for it: a move leaves it behind, and so does a job that is tried again too late.
+        return Err(Error::Conflict(format!(
+            "job {}: {} is not kept any more: nothing was changed",
+            job.id, names.aside
+        )));
     }
     let (_, epoch) = steps::credential(with, tenant.id).await?;
     let (_, opened) = whole(with, backup_of(job)?).await?;
@@ -115,6 +122,11 @@ async fn change_names(
              update identity set epoch = (select epoch + 1 from {replaced}.identity)"
         ))
         .await
+}
+
+/// The job that has put something else in the place of what is kept under that name.
+pub(crate) fn replaced_by(kept: &str) -> Option<i64> {
+    kept.rsplit_once("_o")?.1.parse().ok()
 }
 
 /// What the schemas of one restore are called.

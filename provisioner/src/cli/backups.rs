@@ -40,7 +40,8 @@ pub(super) async fn run(with: &Provisioner, command: &BackupCommand, output: Out
             json!({ "deleted": id })
         }
         BackupCommand::Restore(args) => restored(with, args).await?,
-        BackupCommand::Undo { tenant, keep } => json!(restore::undo(with, *tenant, *keep).await?),
+        BackupCommand::Undo(turn) => json!(restore::undo(with, turn.tenant, turn.keep).await?),
+        BackupCommand::Redo(turn) => json!(restore::redo(with, turn.tenant, turn.keep).await?),
         BackupCommand::Prune { tenant, daily, weekly, monthly, dry_run } => {
             let keep = Keep { daily: *daily, weekly: *weekly, monthly: *monthly };
             backups::prune(with, *tenant, keep, *dry_run).await?.into_iter().map(shown).collect()

@@ -69,9 +69,10 @@ fn a_killed_restore_as_a_new_tenant_is_finished_when_run_again() {
     });
 }
 
-/// Killed at statements all along, and run again until it is done: what was kept is live, what was live is kept.
+/// Killed at statements all along, and run again: what was kept is live, what was live is kept.
 ///
-/// Turns red when one that was begun and has changed the names is begun anew with what is kept now.
+/// Turns red when one that was begun and has changed the names is begun anew with what is kept now; or when one that was killed after its
+/// end is not found done.
 #[test]
 fn a_killed_undoing_is_finished_when_run_again() {
     in_lanes(async |w, lane| {
@@ -80,32 +81,68 @@ fn a_killed_undoing_is_finished_when_run_again() {
         let backup = back_up(&w, &tenant);
         w.as_tenant(tenant.id).await.execute(WRITE, &[]).await.unwrap();
         w.ctl(&["backup", "restore", backup["id"].as_str().unwrap(), "--in-place"]).json();
-        let undo = ["backup", "undo", "1"];
         let now = async || {
             let db = w.superuser("shared", &tenant.database).await;
             let sql = "select epoch, (select count(*) from tenant_1.memories) from tenant_1.identity";
             let row = db.query_one(sql, &[]).await.unwrap();
             (row.get::<_, i32>(0), row.get::<_, i64>(1))
         };
-        let (_, statements) = tapped.run(&undo).await;
-        let control = crate::jobs::control(&w).await;
-        let is_open = "select exists (select from jobs where kind = 'restore' and state in ('queued', 'running'))";
+        // Each takes the one before it back.
+        let mut turns = ["redo", "undo"].into_iter().cycle();
+        let (_, statements) = tapped.run(&["backup", "undo", "1"]).await;
         for (at, moment) in some_deaths(16, statements, lane) {
             let before = now().await;
-            let killed = tapped.stop_or_end(at, moment, &undo).await;
-            let is_open: bool = control.query_one(is_open, &[]).await.unwrap().get(0);
-            // One that was killed after its job's end has done it.
-            if killed && (is_open || now().await == before) {
-                tapped.run(&undo).await;
-            }
-            assert_eq!(now().await, (before.0 + 1, 1 - before.1), "{moment:?} {at}");
+            let turn = ["backup", turns.next().unwrap(), "1"];
+            tapped.stop_or_end(at, moment, &turn).await;
+            tapped.run(&turn).await;
+            assert_eq!(now().await, (before.0 + 1, 1 - before.1), "{turn:?} {moment:?} {at}");
             let db = w.as_tenant(tenant.id).await;
             let written = "begin; insert into memories (user_id, content) values ('x', 'x'); rollback";
             db.batch_execute(written).await.unwrap();
             let sql = "select count(*) filter (where nspname like '%\\_o%'), count(*) from pg_namespace where nspname like 'tenant_1%'";
-            assert_eq!(psql(&url_of(&tenant), &["-c", sql], "").trim(), "1|2", "{moment:?} {at}");
+            assert_eq!(psql(&url_of(&tenant), &["-c", sql], "").trim(), "1|2", "{turn:?} {moment:?} {at}");
         }
-        println!("backup undo: killed along {statements} statements ({lane:?})");
+        println!("backup undo and redo: killed along {statements} statements ({lane:?})");
+        w.ctl(&["doctor"]).json();
+    });
+}
+
+/// An undoing that waits for a worker, and one that was killed when it had shut its tenant out: what they are to put back is all that there is.
+///
+/// Turns red when what is kept goes when its time has passed, whoever is to put it back.
+#[test]
+fn what_an_undoing_is_to_put_back_outlives_its_time() {
+    world(async |w| {
+        let tapped = Tapped::new(&w).await;
+        let tenant = w.tenant("One", Isolation::Schema).await;
+        let backup = back_up(&w, &tenant);
+        w.as_tenant(tenant.id).await.execute(WRITE, &[]).await.unwrap();
+        w.ctl(&["backup", "restore", backup["id"].as_str().unwrap(), "--in-place"]).json();
+        let control = crate::jobs::control(&w).await;
+        let ended = async || {
+            control.batch_execute("update replaced_schemas set kept_until = now()").await.unwrap();
+            provisioner::restore::end_kept(&w.with).await.unwrap()
+        };
+        w.ctl(&["backup", "undo", "1", "--no-wait"]).json();
+        assert_eq!(ended().await, 0, "it waits");
+        let db = w.superuser("shared", &tenant.database).await;
+        let is_shut =
+            format!("select not rolcanlogin from pg_roles where rolname = '{}'", w.prefix.tenant(tenant.id, "a"));
+        let die = async || tapped.signal_running("KILL");
+        tapped.once((&db, &is_shut, 0), &["backup", "undo", "1"], die).await;
+        assert_eq!(ended().await, 0, "it was killed");
+        // Given up, it may be tried again.
+        let give_up = "update jobs set state = 'failed', holder = null, lease_until = null where state = 'running'";
+        control.batch_execute(give_up).await.unwrap();
+        assert_eq!(ended().await, 0, "it was given up");
+        let job = "select id::text from jobs where state = 'failed'";
+        let job: String = control.query_one(job, &[]).await.unwrap().get(0);
+        w.ctl(&["job", "retry", &job]).json();
+        let count = w.as_tenant(tenant.id).await.query_one("select count(*) from memories", &[]).await.unwrap();
+        assert_eq!(count.get::<_, i64>(0), 1, "it is back");
+        assert_eq!(ended().await, 1);
+        let left = w.ctl(&["backup", "redo", "1"]);
+        assert_eq!((left.code, left.stderr.contains("nothing")), (Some(3), true), "{}", left.stderr);
         w.ctl(&["doctor"]).json();
     });
 }

@@ -6,6 +6,7 @@ mod export;
 pub(crate) mod filled;
 mod interrupted;
 mod kills;
+mod large;
 mod meanwhile;
 mod restores;
 mod schedules;

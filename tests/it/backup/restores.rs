@@ -148,7 +148,7 @@ async fn five_written(db: &tokio_postgres::Client) {
     while db.query_one(sql, &[]).await.unwrap().get::<_, i64>(0) < 5 {}
 }
 
-/// Turns red when the swap does not take the live mirror of numbers along.
+/// Turns red when the swap does not take the live mirror of numbers along, or when an undoing that is done is begun once more.
 #[test]
 fn a_restore_in_place_loses_no_acknowledged_write_and_is_taken_back() {
     world(async |w| {
@@ -211,7 +211,11 @@ fn a_restore_in_place_loses_no_acknowledged_write_and_is_taken_back() {
         let row = w.as_tenant(tenant.id).await.query_one("select epoch from identity", &[]).await.unwrap();
         assert_eq!(row.get::<_, i32>(0), 3);
         w.ctl(&["backup", "undo", "1"]).json();
-        assert!(content(&url_of(&tenant), "tenant_1") == then, "an undoing is undone");
+        assert_eq!(written("tenant_1"), before, "said again it is not undone");
+        for _ in 0..2 {
+            w.ctl(&["backup", "redo", "1"]).json();
+            assert!(content(&url_of(&tenant), "tenant_1") == then, "taken back, and once");
+        }
         // What is kept goes when its time has passed.
         crate::jobs::control(&w).await.batch_execute("update replaced_schemas set kept_until = now()").await.unwrap();
         assert_eq!(provisioner::restore::end_kept(&w.with).await.unwrap(), 1);

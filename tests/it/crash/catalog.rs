@@ -66,7 +66,7 @@ impl Catalog {
     }
 
     /// There is what there was, and these tenants, whole; and nothing else on the clusters.
-    pub(super) async fn also_holds(mut self, w: &World, names: &[String]) {
+    pub(crate) async fn also_holds(mut self, w: &World, names: &[String]) {
         let tenants = tenants::list(w.with.control()).await.unwrap();
         let found: BTreeSet<&str> = tenants.iter().map(|tenant| tenant.name.as_str()).collect();
         assert_eq!(found, names.iter().map(String::as_str).collect(), "one tenant for each name");

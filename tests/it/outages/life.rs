@@ -6,44 +6,11 @@ use strowger::control::jobs::Kind;
 use strowger::id::TenantId;
 use tokio_postgres::error::SqlState;
 
-use super::{deaths, steps_of, strike};
-use crate::crash::tapped::Tapped;
-use crate::crash::{Catalog, is_served, is_sound, only_receipts_are_left};
+use super::{command, struck_everywhere};
+use crate::crash::{Catalog, is_served, only_receipts_are_left};
 use crate::rotation::one_login_is_armed;
 use crate::support::{World, connect, private_world, until};
 use provisioner::{erase, tenants};
-
-/// Strikes a command at every step of its job: the server where its tenant lives, and the control database.
-///
-/// `begin` makes what the command is about, which it says; `is_so` looks at what the same command, run again, has made of it.
-async fn struck_everywhere(
-    w: &World,
-    (kind, home): (Kind, &str),
-    mut begin: impl AsyncFnMut(usize) -> Vec<String>,
-    mut is_so: impl AsyncFnMut(&Value, &str),
-) {
-    let servers = [home, "control"];
-    let tapped = Tapped::new(w).await;
-    let steps = steps_of(w, &tapped, kind, &words(&begin(0).await)).await;
-    let deaths = deaths(&steps, servers.len());
-    for (n, death) in deaths.iter().enumerate() {
-        let (server, when) = (servers[death.who], format!("{} {death:?}", servers[death.who]));
-        let command = begin(n + 1).await;
-        strike(w, &tapped, death, server, &words(&command)).await;
-        let (found, _) = tapped.run(&words(&command)).await;
-        is_so(&found, &when).await;
-    }
-    println!("{}: {} deaths of the tenant's cluster and the control database", kind.as_str(), deaths.len());
-    is_sound(w);
-}
-
-fn words(command: &[String]) -> Vec<&str> {
-    command.iter().map(String::as_str).collect()
-}
-
-fn command(words: &[&str]) -> Vec<String> {
-    words.iter().map(ToString::to_string).collect()
-}
 
 /// Nobody gets in with what was the tenant's password.
 async fn is_shut(url: &str, when: &str) {

@@ -1,6 +1,7 @@
 //! A server dies with all its processes, at every step of a tenant's life (created, suspended, rotated, deleted, erased), of a backup, a
-//! restore and a move: where the tenant lives, where it moves to, or the control database. A run over the fleet: `fleet/outages.rs`. It comes back before its client goes on, or once the client has given up. The same command, run again, makes it
-//! whole: the tenant is served in one place, what was acknowledged is there once, and nothing is left of the attempt.
+//! restore in place or as a new tenant, its undoing, and a move: where the tenant lives, where it moves to, or the control database. A run
+//! over the fleet: `fleet/outages.rs`. It comes back before its client goes on, or once the client has given up. The same command, run
+//! again, makes it whole: the tenant is served in one place, what was acknowledged is there once, and nothing is left of the attempt.
 //!
 //! How many statements each step sends is seen in a run that nobody disturbs, and each step that the code has must be among them. Each
 //! step is struck before its first statement, and a long one at some more; with `STROWGER_TEST_SWEEPS=whole` at all of them.
@@ -8,15 +9,18 @@
 mod backups;
 mod life;
 mod moves;
+mod restores;
 mod unlucky;
 mod writer;
 
 use std::ops::ControlFlow;
 use std::process::Output;
 
+use serde_json::Value;
 use strowger::control::jobs::Kind;
 use tokio_postgres::Client;
 
+use crate::crash::is_sound;
 use crate::crash::tapped::{Tapped, is_whole};
 use crate::support::World;
 
@@ -146,4 +150,36 @@ async fn strike(w: &World, tapped: &Tapped, death: &Death, server: &str, command
         w.servers().start_again(server).await;
     }
     ended.status.success()
+}
+
+/// Strikes a command at every step of its job: the server where its tenant lives, and the control database.
+///
+/// `begin` makes what the command is about, which it says; `is_so` looks at what the same command, run again, has made of it.
+async fn struck_everywhere(
+    w: &World,
+    (kind, home): (Kind, &str),
+    mut begin: impl AsyncFnMut(usize) -> Vec<String>,
+    mut is_so: impl AsyncFnMut(&Value, &str),
+) {
+    let servers = [home, "control"];
+    let tapped = Tapped::new(w).await;
+    let steps = steps_of(w, &tapped, kind, &words(&begin(0).await)).await;
+    let deaths = deaths(&steps, servers.len());
+    for (n, death) in deaths.iter().enumerate() {
+        let (server, when) = (servers[death.who], format!("{} {death:?}", servers[death.who]));
+        let command = begin(n + 1).await;
+        strike(w, &tapped, death, server, &words(&command)).await;
+        let (found, _) = tapped.run(&words(&command)).await;
+        is_so(&found, &when).await;
+    }
+    println!("{}: {} deaths of the tenant's cluster and the control database", kind.as_str(), deaths.len());
+    is_sound(w);
+}
+
+fn words(command: &[String]) -> Vec<&str> {
+    command.iter().map(String::as_str).collect()
+}
+
+fn command(words: &[&str]) -> Vec<String> {
+    words.iter().map(ToString::to_string).collect()
 }

@@ -4,9 +4,8 @@ use std::collections::VecDeque;
 
 use strowger::control::clusters::Isolation;
 use strowger::control::jobs::Kind;
-use strowger::control::tenants::Tenant;
 
-use super::writer::Writer;
+use super::writer::{Writer, found};
 use super::{Death, deaths, steps_of, strike};
 use crate::crash::Catalog;
 use crate::crash::tapped::Tapped;
@@ -84,16 +83,9 @@ async fn is_whole(w: &World, writer: &Writer, when: &str) {
     let tenant = tenant_now(w, 1.try_into().unwrap()).await;
     assert!(!tenant.held, "{when}");
     let acknowledged = writer.acknowledged();
-    writer.finds(&found(w, &tenant).await, &acknowledged, when);
+    writer.finds(&found(w, &tenant, &tenant.schema).await, &acknowledged, when);
     writer.more().await;
     assert_eq!(parts(w).await, Vec::<String>::new(), "{when}");
     let doctor = w.ctl(&["doctor"]);
     assert_eq!(doctor.code, Some(0), "{when}: {} {}", doctor.stdout, doctor.stderr);
-}
-
-/// What the client wrote and is there.
-async fn found(w: &World, tenant: &Tenant) -> Vec<i64> {
-    let sql = format!("select content::bigint from {}.memories where user_id = 'client'", tenant.schema);
-    let db = w.superuser(&tenant.cluster, &tenant.database).await;
-    db.query(&sql, &[]).await.unwrap().iter().map(|row| row.get(0)).collect()
 }

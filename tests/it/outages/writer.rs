@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use strowger::control::tenants::Tenant;
 use strowger::id::TenantId;
 
 use crate::support::{World, connect};
@@ -85,4 +86,11 @@ async fn write_one(url: &str, n: i64) -> Ended {
         Err(error) if error.code().is_some_and(|code| code.code() == "42501") => Ended::Refused,
         Err(_) => Ended::Unknown,
     }
+}
+
+/// What the client wrote and is there, in one of a tenant's schemas.
+pub(super) async fn found(w: &World, tenant: &Tenant, schema: &str) -> Vec<i64> {
+    let sql = format!("select content::bigint from {schema}.memories where user_id = 'client'");
+    let db = w.superuser(&tenant.cluster, &tenant.database).await;
+    db.query(&sql, &[]).await.unwrap().iter().map(|row| row.get(0)).collect()
 }

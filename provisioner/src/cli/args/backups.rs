@@ -36,13 +36,10 @@ pub(in crate::cli) enum BackupCommand {
     Delete { id: Uuid },
     /// Put a backup, or a tenant as it was at a moment, in the place of its data, or make a new tenant of it
     Restore(Restore),
-    /// Put back what the last restore in place replaced; what is there now is kept in turn
-    Undo {
-        tenant: TenantId,
-        /// How long what is replaced is kept, as in 12h or 7d
-        #[arg(long, default_value = "7d", value_parser = seconds)]
-        keep: i64,
-    },
+    /// Put back what the last restore in place replaced; what is there now is kept in turn. Done once, `redo` takes it back
+    Undo(Turn),
+    /// Take the last `undo` back, in the same way
+    Redo(Turn),
     /// Delete all but the last backup of each of some days, weeks and months; the newest and those of earlier moments always stay
     Prune {
         #[arg(long)]
@@ -78,6 +75,14 @@ pub(in crate::cli) enum BackupCommand {
         #[arg(long)]
         out: PathBuf,
     },
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Turn {
+    pub(in crate::cli) tenant: TenantId,
+    /// How long what is replaced is kept, as in 12h or 7d
+    #[arg(long, default_value = "7d", value_parser = seconds)]
+    pub(in crate::cli) keep: i64,
 }
 
 /// One way of saying whose backups are meant.
