@@ -9,10 +9,10 @@ use super::{psql, store, url_of};
 use crate::support::{World, strowgerctl, world};
 
 /// Of a tenant's text, which does not compress, in megabytes: so much in rows of four kilobytes, and so many values of a megabyte each.
-const SMALL: u64 = 32;
-const LARGE: u64 = 16;
-/// How much more a command may have in memory than for a tenant that has next to nothing. Seen were 20 MiB.
-const MORE: u64 = 32 << 20;
+const SMALL: u64 = 24;
+const LARGE: u64 = 8;
+/// How much more a command may have in memory than for a tenant that has next to nothing. Seen were 7 to 20 MiB, of 88 MiB too.
+const MORE: u64 = 24 << 20;
 
 /// What a process has had in memory at most, so far; `None` once it has ended.
 fn peak(child: &Child) -> Option<u64> {
