@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use strowger::control::clusters::{self, Cluster, Isolation, Occupancy};
-use strowger::control::jobs::{self, State as JobState};
+use strowger::control::jobs::{self, Kind, State as JobState};
 use strowger::control::moves as rows;
 use strowger::control::restores;
 use strowger::control::tenants::Tenant;
@@ -180,8 +180,12 @@ async fn refusals(with: &Provisioner, tenant: &Tenant, to: &Cluster, held: Occup
     {
         refused.push(format!("its logins change turns: `strowgerctl rotate tenant {id}` ends that"));
     }
-    for job in jobs::list(&with.control, Some(id), Some(JobState::Running), i64::MAX).await? {
-        refused.push(format!("job {} ({}) is at it: `strowgerctl job wait {0}`", job.id, job.kind.as_str()));
+    for job in jobs::list(&with.control, Some(id), None, i64::MAX).await? {
+        // One that has shut the tenant out, and waits to be tried again, would look for its schemas where they are no more.
+        let restores = job.kind == Kind::Restore && job.state.is_open();
+        if restores || job.state == JobState::Running {
+            refused.push(format!("job {} ({}) is at it: `strowgerctl job wait {0}`", job.id, job.kind.as_str()));
+        }
     }
     Ok(refused)
 }

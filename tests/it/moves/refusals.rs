@@ -55,6 +55,17 @@ fn a_move_that_does_not_fit_is_refused_before_anything_is_changed() {
         refused(&w, &["--to", "dedicated"], "nobody knows why");
         stray.batch_execute(&format!("drop role {owner}")).await.unwrap();
 
+        // Tried once, and to be tried again.
+        control
+            .batch_execute(
+                "insert into jobs (kind, subject, tenant_id, params, asked_by, state, not_before)
+                 values ('restore', 'tenant 1', 1, '{}', 'test', 'queued', now() + interval '1 hour')",
+            )
+            .await
+            .unwrap();
+        refused(&w, &["--to", "dedicated"], "(restore) is at it");
+        control.batch_execute("delete from jobs where kind = 'restore'").await.unwrap();
+
         let sql = format!("select pg_advisory_lock(hashtextextended('tenant {}', 0))", tenant.id);
         control.batch_execute(&sql).await.unwrap();
         let busy = w.ctl(&["tenant", "move", "1", "--offline", "--to", "dedicated"]);
