@@ -15,6 +15,7 @@ h2{margin-top:2.5rem;border-bottom:1px solid var(--line)}
 details{border:1px solid var(--line);border-radius:6px;margin:.5rem 0;padding:.4rem .8rem}
 summary{cursor:pointer;display:flex;gap:.6rem;align-items:baseline}
 summary code{font-weight:600}
+@media(max-width:40rem){summary{flex-wrap:wrap}details{overflow-x:auto}code{overflow-wrap:anywhere}}
 code,pre{font:14px/1.45 ui-monospace,monospace}
 pre{background:var(--soft);padding:.8rem;overflow:auto;border-radius:6px}
 .method{min-width:3.6rem;font:600 12px ui-monospace,monospace}
@@ -45,7 +46,8 @@ pub(super) fn render(document: &Value) -> String {
     for (name, schema) in document["components"]["schemas"].as_object().into_iter().flatten() {
         let _ = write!(
             page,
-            "<details id=\"{0}\"><summary><code>{0}</code></summary>{1}</details>",
+            // A browser unfolds what holds the target of a link, not the target.
+            "<details><summary><code>{0}</code></summary><div id=\"{0}\">{1}</div></details>",
             escape(name),
             pretty(schema)
         );
@@ -132,7 +134,11 @@ fn contents(document: &Value, name: &str, found: &Value) -> String {
     let found = resolve(document, found);
     let mut shown = format!("<p><b>{}</b> {}</p>", escape(name), text(&found["description"]));
     for (kind, content) in found["content"].as_object().into_iter().flatten() {
-        let _ = write!(shown, "<p><code>{}</code></p>{}", escape(kind), pretty(&content["schema"]));
+        let schema = match content["schema"]["$ref"].as_str() {
+            Some(target) => format!(": {}</p>", linked(&escape(&format!("\"{target}\"")))),
+            None => format!("</p>{}", pretty(&content["schema"])),
+        };
+        let _ = write!(shown, "<p><code>{}</code>{schema}", escape(kind));
         if !content["example"].is_null() {
             let _ = write!(shown, "<p>For example:</p>{}", pretty(&content["example"]));
         }
@@ -146,7 +152,18 @@ fn resolve<'a>(document: &'a Value, value: &'a Value) -> &'a Value {
 }
 
 fn pretty(value: &Value) -> String {
-    format!("<pre>{}</pre>", escape(&serde_json::to_string_pretty(value).unwrap_or_default()))
+    format!("<pre>{}</pre>", linked(&escape(&serde_json::to_string_pretty(value).unwrap_or_default())))
+}
+
+/// Escaped JSON in which a reference to a schema leads there.
+fn linked(escaped: &str) -> String {
+    let mut parts = escaped.split("&quot;#/components/schemas/");
+    let mut linked = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (name, rest) = part.split_once("&quot;").unwrap_or((part, ""));
+        let _ = write!(linked, "<a href=\"#{name}\">{name}</a>{rest}");
+    }
+    linked
 }
 
 /// A description's text; what stands between backticks in it is code, as in CommonMark.
@@ -176,6 +193,19 @@ mod tests {
         let text = |said: &str| super::text(&json!(said));
         assert_eq!(text("a `<b>` c `d`"), "a <code>&lt;b&gt;</code> c <code>d</code>");
         assert_eq!(text("a ` b"), "a ` b");
+    }
+
+    #[test]
+    fn a_reference_leads_to_its_schema() {
+        let body = |schema| json!({ "description": "", "content": { "application/json": { "schema": schema } } });
+        let thing = json!({ "$ref": "#/components/schemas/Thing" });
+        let page = super::render(&json!({
+            "info": {},
+            "paths": { "/": { "get": { "responses": { "200": body(thing.clone()), "201": body(json!({ "items": thing })) } } } },
+            "components": { "schemas": { "Thing": { "type": "object" } } },
+        }));
+        assert_eq!(page.matches("<a href=\"#Thing\">Thing</a>").count(), 2);
+        assert!(page.contains("<div id=\"Thing\">"), "{page}");
     }
 
     #[test]
