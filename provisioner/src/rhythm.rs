@@ -104,7 +104,8 @@ pub fn time_of_day(text: &str) -> Result<i64, String> {
 
 /// Seconds of a span of time.
 pub fn span(text: &str, most_days: i64) -> Result<i64, String> {
-    let bad = || format!("a number and s, m, h or d, at most {most_days} days, as in 15m or 1h");
+    let plural = if most_days == 1 { "" } else { "s" };
+    let bad = || format!("a number and s, m, h or d, at most {most_days} day{plural}, as in 15m or 1h");
     let unit = match text.chars().last() {
         Some('s') => 1,
         Some('m') => 60,
