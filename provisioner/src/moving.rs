@@ -34,6 +34,18 @@ pub(crate) async fn cluster(with: &Provisioner, name: &str) -> Result<Cluster> {
     all.into_iter().find(|cluster| cluster.name == name).ok_or_else(|| Error::Conflict(clusters::unknown_cluster(name)))
 }
 
+/// How often an online move turns before it is given up. What keeps it from doing so in time is often gone the next time: a dropped
+/// subscription waits for whoever else on that server is at one.
+const TURNS: usize = 3;
+
+/// Whether the tenant lives where all of it was carried to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turned {
+    Yes,
+    /// It took longer than writes can wait.
+    TooLate,
+}
+
 /// Where a tenant would live on a cluster.
 pub(crate) fn place_on(with: &Provisioner, to: &Cluster, tenant: &Tenant) -> Place {
     let prefix = &with.installation.prefix;
@@ -104,16 +116,26 @@ pub(crate) async fn carry(
     if lives_on(tenant, &to) {
         return Ok(());
     }
-    let done = if job.params["online"] == true {
-        online::carry(with, job, (tenant, from), &to, meter).await
-    } else {
-        carry_held(with, job, (tenant, from), &to, meter).await
-    };
-    // Whoever has taken the job over is not to be disturbed. The first error is the one to tell.
-    if done.is_err() && with.change_of(job).await.is_ok() && let_go(with, job, tenant, from).await.is_ok() {
-        let _ = online::end(with, tenant).await;
+    for turn in 1.. {
+        let done = if job.params["online"] == true {
+            online::carry(with, job, (tenant, from), &to, meter).await
+        } else {
+            carry_held(with, job, (tenant, from), &to, meter).await.map(|()| Turned::Yes)
+        };
+        if let Ok(Turned::Yes) = done {
+            break;
+        }
+        // Whoever has taken the job over is not to be disturbed. The first error is the one to tell.
+        let is_ours = with.change_of(job).await.is_ok();
+        let is_as_before =
+            is_ours && let_go(with, job, tenant, from).await.is_ok() && online::end(with, tenant).await.is_ok();
+        done?;
+        if !is_as_before || turn == TURNS {
+            return Err(Error::Unavailable("the last of it took too long: nothing was changed".into()));
+        }
+        meter.say("the last of it took too long: it begins anew".to_owned());
     }
-    done
+    Ok(())
 }
 
 /// Ends what an attempt that was stopped in the middle has under way on a tenant's clusters. One that does not answer runs nothing that

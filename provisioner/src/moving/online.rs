@@ -8,11 +8,11 @@ use strowger::control::jobs::Job;
 use strowger::control::moves::{self, Hold, Move};
 use strowger::control::tenants::{State, Tenant};
 
-use super::{admit, arriving, drop_schemas, hold, let_go, registered, turn};
+use super::{Turned, admit, arriving, drop_schemas, hold, let_go, registered, turn};
 use crate::Provisioner;
 use crate::admin_db::AdminDb;
 use crate::backup::{self, Target};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::meter::Meter;
 use crate::replication::{self, Line};
 use crate::steps::{self, Owner};
@@ -30,7 +30,7 @@ pub(super) async fn carry(
     (tenant, from): (&Tenant, &Cluster),
     to: &Cluster,
     meter: &Meter,
-) -> Result<()> {
+) -> Result<Turned> {
     if tenant.held {
         let_go(with, job, tenant, from).await?;
     }
@@ -78,9 +78,10 @@ pub(super) async fn carry(
         note(with, job, tenant, false).await?;
         admit(with, to, &there, &password, epoch + 1).await
     };
-    let late = |_| Err(Error::Unavailable(format!("the last of it took longer than {HELD:?}: nothing was changed")));
-    tokio::time::timeout(HELD, last).await.unwrap_or_else(late)?;
-    turn(with, job, tenant, epoch + 1, &began).await
+    let Ok(done) = tokio::time::timeout(HELD, last).await else { return Ok(Turned::TooLate) };
+    done?;
+    turn(with, job, tenant, epoch + 1, &began).await?;
+    Ok(Turned::Yes)
 }
 
 /// How long older transactions may take to end.

@@ -232,6 +232,38 @@ fn the_doctor_finds_what_replicates_and_no_move_knows() {
     });
 }
 
+/// Turns red when a turn that comes too late is the end of the move.
+#[test]
+fn a_turn_that_comes_too_late_is_tried_again() {
+    private_world(async |w| {
+        allow(&w);
+        let tenant = w.tenant("One", Isolation::Schema).await;
+        w.as_tenant(tenant.id).await.execute(WRITE, &[]).await.unwrap();
+        // A subscription is dropped when nobody else is looking at one.
+        let looking = w.superuser("dedicated", "postgres").await;
+        looking.batch_execute("begin; select from pg_subscription").await.unwrap();
+        let control = crate::jobs::control(&w).await;
+        let is_held = async |held: bool| {
+            crate::support::until("it is held, or not", async || {
+                let sql = "select bool_or(held) from placements";
+                control.query_one(sql, &[]).await.unwrap().get::<_, bool>(0) == held
+            })
+            .await;
+        };
+        let meanwhile = async {
+            is_held(true).await;
+            is_held(false).await;
+            w.as_tenant(tenant.id).await.execute(WRITE, &[]).await.unwrap();
+            looking.batch_execute("commit").await.unwrap();
+        };
+        let (moved, ()) = tokio::join!(beside(&w, &["tenant", "move", "1", "--to", "dedicated"]), meanwhile);
+        assert_eq!(succeeded(&moved)["cluster"], "dedicated");
+        let count = "select count(*) from memories";
+        assert_eq!(w.as_tenant(tenant.id).await.query_one(count, &[]).await.unwrap().get::<_, i64>(0), 2);
+        assert_eq!(parts(&w).await, Vec::<String>::new());
+    });
+}
+
 /// Turns red when nobody asks whether the source caps what it keeps for a slot.
 #[test]
 fn a_plan_notes_a_source_that_caps_no_slot() {
