@@ -15,6 +15,9 @@ use super::{Control, ControlError};
 
 const CHANNEL: &str = "strowger_changes";
 
+/// How often those who have not answered are asked again: a session that came back is counted a moment before it listens.
+const ASK_AGAIN: Duration = Duration::from_millis(250);
+
 /// Listening sessions carry this and the instance's name as their `application_name`.
 pub const LISTENER_PREFIX: &str = "listener ";
 
@@ -128,14 +131,17 @@ async fn wait_for(
     text: &str,
     patience: Duration,
 ) -> Result<(Heard, Vec<String>), ControlError> {
-    sqlx::query("select pg_notify($1, $2)").bind(CHANNEL).bind(text).execute(control.pool()).await?;
     let sql = "select count(*), count(a.instance),
                       coalesce(array_agg(substr(s.application_name, length($2) + 1)) filter (where a.instance is null), '{}')
                from pg_stat_activity s
                left join acknowledgements a on a.ping = $1 and $2 || a.instance = s.application_name
                where s.datname = current_database() and starts_with(s.application_name, $2)";
-    let mut left = patience;
+    let (mut left, mut unasked) = (patience, Duration::ZERO);
     loop {
+        if unasked.is_zero() {
+            sqlx::query("select pg_notify($1, $2)").bind(CHANNEL).bind(text).execute(control.pool()).await?;
+            unasked = ASK_AGAIN;
+        }
         let (instances, acknowledged, silent): (i64, i64, Vec<String>) =
             sqlx::query_as(sql).bind(ping).bind(LISTENER_PREFIX).fetch_one(control.pool()).await?;
         if acknowledged >= instances || left.is_zero() {
@@ -148,6 +154,7 @@ async fn wait_for(
         let pause = Duration::from_millis(5).min(left);
         tokio::time::sleep(pause).await;
         left -= pause;
+        unasked = unasked.saturating_sub(pause);
     }
 }
 

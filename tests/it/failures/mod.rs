@@ -1,5 +1,6 @@
 //! What breaks below a tenant has a name above, harms no neighbour, and is over when its cause is, without a restart.
 
+mod news;
 mod overload;
 pub(crate) mod ward;
 
